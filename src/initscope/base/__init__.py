@@ -1,0 +1,1 @@
+"""Floor 0: errors, registry, random streams, call texts, references. Standard library only."""

@@ -1,0 +1,1 @@
+"""Floor 2: where data come from. No torch."""

@@ -1,0 +1,1 @@
+"""Floor 4: records in, matplotlib Figures out. Never shows, never saves. No torch."""

@@ -1,0 +1,1 @@
+"""Floor 3: intervals, paired comparisons and outcome classes. float64, no torch."""
