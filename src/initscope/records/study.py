@@ -1,32 +1,37 @@
 """A study: data x model x training x conditions x seeds, as a frozen, validated object.
 
-The same object is written as TOML (`initscope.study.file`) and in Python; these models are read from outside, hence pydantic.
+The same object is written as TOML (`initscope.study.file`) and in Python; these models are read from
+outside, hence pydantic.
 """
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from typing_extensions import TypeAliasType
 
-from initscope.base.calls import parse_call
-from initscope.base.errors import InitscopeError, nearest
+from initscope.records.study_mistakes import figure_mistakes, model_mistakes, raise_mistakes, study_mistakes
 
-KEY = re.compile(r"[a-z0-9][a-z0-9._-]*", re.IGNORECASE)
 ACTIVATIONS = ("relu", "leaky_relu", "tanh", "gelu", "silu", "elu", "selu", "sigmoid", "softplus", "identity")
 Activation = Literal["relu", "leaky_relu", "tanh", "gelu", "silu", "elu", "selu", "sigmoid", "softplus", "identity"]
-Literals = dict[str, bool | int | float | str | list[Any]]
+Option = TypeAliasType("Option", "bool | int | float | str | list[Option]")
+"""The value of one option: a truth value, a number, text, or a list of these."""
+Options = dict[str, Option]
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class DataSpec(_Frozen):
     """Which data, and how much of them is held out for testing (a random share, drawn anew for every seed)."""
 
-    source: str = Field("digits", min_length=1, description="digits, mnist, fashion-mnist, or the path of a .csv, .csv.gz, .npz or IDX folder")
+    source: str = Field(
+        "digits",
+        min_length=1,
+        description="digits, mnist, fashion-mnist, or the path of a .csv, .csv.gz, .npz or IDX folder",
+    )
     test_fraction: float = Field(0.1, gt=0.0, lt=1.0, description="share of the samples held out for testing")
 
 
@@ -38,17 +43,18 @@ class ModelSpec(_Frozen):
     """
 
     name: str | None = Field(None, description="a registered model; mlp where neither name nor factory is given")
-    factory: str | None = Field(None, pattern=r"^[\w.]+:[\w.]+$", description="package.module:function that builds the network")
-    hidden: tuple[Annotated[int, Field(ge=1)], ...] = Field((64, 32, 32), strict=False, description="widths of the mlp's hidden layers, first to last")
+    factory: str | None = Field(
+        None, pattern=r"^[\w.]+:[\w.]+$", description="package.module:function that builds the network"
+    )
+    hidden: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (64, 32, 32), strict=False, description="widths of the mlp's hidden layers, first to last"
+    )
     activation: Activation = Field("relu", description="elementwise activation between the mlp's layers")
-    options: Literals = Field(default_factory=dict, description="keyword arguments of a factory")
+    options: Options = Field(default_factory=dict, description="keyword arguments of a factory")
 
     @model_validator(mode="after")
     def _one_model(self) -> ModelSpec:
-        if self.name is not None and self.factory is not None:
-            raise ValueError("give name or factory, not both")
-        if self.factory is None and self.options:
-            raise ValueError("options are the arguments of a factory, and there is no factory")
+        raise_mistakes(model_mistakes(self.model_dump()))
         return self
 
     @property
@@ -60,9 +66,11 @@ class ModelSpec(_Frozen):
 class TrainSpec(_Frozen):
     """How every run is trained: cross entropy, an elementwise torch optimiser, whole batches reshuffled every epoch."""
 
-    optimizer: str = Field("adam", min_length=1, description="an elementwise optimiser of torch.optim, by its name in small letters")
+    optimizer: str = Field(
+        "adam", min_length=1, description="an elementwise optimiser of torch.optim, by its name in small letters"
+    )
     learning_rate: float = Field(0.01, gt=0.0, description="the optimiser's lr")
-    optimizer_options: Literals = Field(default_factory=dict, description="further arguments of the optimiser")
+    optimizer_options: Options = Field(default_factory=dict, description="further arguments of the optimiser")
     batch_size: int = Field(32, ge=1, description="samples a step; the incomplete last batch of an epoch is dropped")
     epochs: int = Field(10, ge=1, description="passes over the training set")
     dtype: Literal["float32", "float64"] = Field("float32", description="number format of parameters and arithmetic")
@@ -73,15 +81,16 @@ class FigureSpec(_Frozen):
 
     kind: Literal["accuracies", "histogram", "starting-values"]
     conditions: tuple[str, ...] = Field(strict=False, min_length=1)
-    parameters: tuple[str, ...] = Field((), strict=False, description="parameter paths (histogram: one; starting-values: any number)")
-    shifts: tuple[float, ...] = Field((), strict=False, description="starting-values: added to each parameter's values to set them apart")
+    parameters: tuple[str, ...] = Field(
+        (), strict=False, description="parameter paths (histogram: one; starting-values: any number)"
+    )
+    shifts: tuple[float, ...] = Field(
+        (), strict=False, description="starting-values: added to each parameter's values to set them apart"
+    )
 
     @model_validator(mode="after")
     def _parameters_fit(self) -> FigureSpec:
-        if self.kind != "accuracies" and not self.parameters:
-            raise ValueError(f"a figure of kind {self.kind} needs parameters")
-        if self.kind == "starting-values" and self.shifts and len(self.shifts) != len(self.parameters):
-            raise ValueError("shifts and parameters differ in number")
+        raise_mistakes(figure_mistakes(self.model_dump()))
         return self
 
 
@@ -92,7 +101,9 @@ Condition = dict[str, str]
 class Study(_Frozen):
     """A study. `conditions` maps each key to its overwrites; what no pattern names keeps its default draw."""
 
-    name: str = Field("study", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="short name; the output folder is runs/NAME")
+    name: str = Field(
+        "study", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="short name; the output folder is runs/NAME"
+    )
     title: str = Field("", description="one line for the report")
     question: str = Field("", description="the question in one sentence")
     baseline: str = Field("default", description="the condition all others are compared with")
@@ -103,27 +114,13 @@ class Study(_Frozen):
     train: TrainSpec = Field(default_factory=TrainSpec)
     conditions: dict[str, Condition] = Field(min_length=1)
     about: dict[str, str] = Field(default_factory=dict, description="condition key -> one sentence of background")
-    figures: dict[str, FigureSpec] = Field(default_factory=dict, description="file name -> figure, beside the standard ones")
-
-    @field_validator("conditions")
-    @classmethod
-    def _readable_conditions(cls, conditions: dict[str, Condition]) -> dict[str, Condition]:
-        for key, table in conditions.items():
-            if not KEY.fullmatch(key):
-                raise ValueError(f"the condition key {key!r} may hold only letters, digits, '.', '_' and '-'")
-            for pattern, call in table.items():
-                _check_call(key, pattern, call)
-        return conditions
+    figures: dict[str, FigureSpec] = Field(
+        default_factory=dict, description="file name -> figure, beside the standard ones"
+    )
 
     @model_validator(mode="after")
-    def _names_agree(self) -> Study:
-        named = [("baseline", self.baseline)] + [(f"about.{key}", key) for key in self.about]
-        named += [(f"figures.{name}", key) for name, spec in self.figures.items() for key in spec.conditions]
-        for where, key in named:
-            if key not in self.conditions:
-                near = nearest(key, self.conditions)
-                hint = f"; did you mean {near!r}?" if near else ""
-                raise ValueError(f"{where} names the condition {key!r}, which is not in [conditions]{hint}")
+    def _agrees(self) -> Study:
+        raise_mistakes(study_mistakes(self.model_dump()))
         return self
 
     @property
@@ -131,9 +128,8 @@ class Study(_Frozen):
         """The parameters whose values figures need, in a fixed order."""
         return tuple(sorted({path for spec in self.figures.values() for path in spec.parameters}))
 
+    def to_toml(self) -> str:
+        """Returns the text of a study file that reads back as an equal study."""
+        from initscope.records.study_toml import to_toml
 
-def _check_call(key: str, pattern: str, call: str) -> None:
-    try:
-        parse_call(call)
-    except InitscopeError as error:
-        raise ValueError(f"conditions.{key}.{pattern!r}: {error.what}: {call!r}; legal: {error.legal}") from error
+        return to_toml(self)

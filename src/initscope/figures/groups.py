@@ -1,0 +1,131 @@
+"""Which runs are drawn together: a condition's runs, or its learners and its non-learners apart where outcomes split."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from initscope.records.results import Results
+from initscope.records.run import RunRecord
+from initscope.stats.outcomes import Outcome, classify
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Runs of one condition that share a mean.
+
+    `outcome` is None where the condition's runs are not split; `runs` finished; `of` the number of the condition's runs
+    that finished or diverged, `lost` the number of them that diverged.
+    """
+
+    condition: str
+    outcome: Outcome | None
+    runs: tuple[RunRecord, ...]
+    of: int
+    lost: int = 0
+
+    @property
+    def n(self) -> int:
+        """Number of runs."""
+        return len(self.runs)
+
+    @property
+    def median_percent(self) -> float:
+        """Median final test accuracy; NaN where none was measured."""
+        return median(run.final_test_accuracy_percent for run in self.runs)
+
+    @property
+    def title(self) -> str:
+        """What the group is called in a table."""
+        return "all" if self.outcome is None else self.outcome
+
+    @property
+    def count(self) -> str:
+        """How many runs are behind it, for a label: "n = 10" or "4 of 10 learned"."""
+        if self.outcome is not None:
+            return f"{self.n} of {self.of} {self.outcome}"
+        return f"n = {self.n}" + (f", {self.lost} diverged" if self.lost else "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ends:
+    """How the runs of one condition ended: what title sentences are made of."""
+
+    condition: str
+    n: int
+    learned: int
+    at_chance: int
+    diverged: int
+    unknown: int
+    finals: tuple[float, ...]
+
+    @property
+    def median_percent(self) -> float:
+        """Median final test accuracy; NaN where none was measured."""
+        return median(self.finals)
+
+    @property
+    def split(self) -> bool:
+        """Whether some runs learned while others never left chance."""
+        return self.learned > 0 and self.at_chance > 0
+
+
+def median(values: Iterable[float]) -> float:
+    """Returns the median of the finite ones among `values`; NaN where there is none."""
+    finite = [value for value in values if math.isfinite(value)]
+    return float(np.median(finite)) if finite else math.nan
+
+
+def ends_of(results: Results, conditions: Sequence[str]) -> tuple[Ends, ...]:
+    """Returns how each of the `conditions` that were run ended, in the order given; failed runs are not counted."""
+    outcomes = classify(results)
+    found = []
+    for condition in shown(results, conditions):
+        runs = [run for run in results.of(condition) if run.status != "failed"]
+        kinds = [outcomes[run.condition, run.seed] for run in runs]
+        finals = [run.final_test_accuracy_percent for run in runs if run.status == "finished"]
+        found.append(
+            Ends(
+                condition=condition,
+                n=len(runs),
+                learned=kinds.count("learned"),
+                at_chance=kinds.count("at chance"),
+                diverged=kinds.count("diverged"),
+                unknown=kinds.count("unknown"),
+                finals=tuple(value for value in finals if math.isfinite(value)),
+            )
+        )
+    return tuple(found)
+
+
+def groups_of(results: Results, condition: str) -> tuple[Group, ...]:
+    """Returns the condition's groups, learners first.
+
+    One group, unless some runs learned while others never left chance: then one group an outcome, so that no mean is
+    drawn through the gap between them.
+    """
+    outcomes = classify(results)
+    runs = [run for run in results.of(condition) if run.status != "failed"]
+    finished = tuple(run for run in runs if run.status == "finished")
+    kinds = {outcomes[condition, run.seed] for run in finished}
+    if not {"learned", "at chance"} <= kinds:
+        return (Group(condition=condition, outcome=None, runs=finished, of=len(runs), lost=len(runs) - len(finished)),)
+    order: tuple[Outcome, ...] = ("learned", "partly", "at chance")
+    return tuple(
+        Group(
+            condition=condition,
+            outcome=outcome,
+            runs=tuple(run for run in finished if outcomes[condition, run.seed] == outcome),
+            of=len(runs),
+        )
+        for outcome in order
+        if outcome in kinds
+    )
+
+
+def shown(results: Results, conditions: Sequence[str]) -> tuple[str, ...]:
+    """Returns those of `conditions` that have runs, in the order given."""
+    return tuple(key for key in conditions if key in results.conditions)

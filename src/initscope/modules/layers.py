@@ -1,0 +1,90 @@
+"""The layers of a network in the order in which a forward pass reaches them, found from outside with hooks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, *_TRANSPOSED)
+_WEIGHTED = (nn.Linear, *_CONVOLUTIONS)
+_ACTIVATION_FILE = nn.ReLU.__module__
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer:
+    """A layer with weights: its module's path, its number of units, and the activation that follows it, if a module.
+
+    `unit_axis` is the axis of the output that runs over units: -1 (linear) or 1 (convolution). `row_axis` is the axis of
+    the weight that does: 0, or 1 in a transposed convolution.
+    """
+
+    path: str
+    units: int
+    unit_axis: int
+    row_axis: int
+    has_bias: bool
+    activation: str | None
+
+
+def find_layers(model: nn.Module, inputs: Tensor) -> tuple[Layer, ...]:
+    """Returns the linear and convolutional layers that a forward pass of `model` on `inputs` runs, in that order.
+
+    The activation of a layer is the first activation *module* reached after it and before the next layer; a
+    functional one (`F.relu`) cannot be seen from outside and is None, so what needs it stays "not measured". A layer run twice is
+    listed where it runs first. Hooks, modes and generators are as before when it returns or raises.
+    """
+    reached: list[str] = []
+    names = {module: name for name, module in model.named_modules() if not list(module.children())}
+
+    def note(module: nn.Module, _inputs: object, _output: object) -> None:
+        reached.append(names[module])
+
+    run_hooked(model, dict.fromkeys(names.values(), note), lambda: model(inputs))
+    return _pair(model, reached)
+
+
+def run_hooked(model: nn.Module, hooks: dict[str, Callable[..., None]], forward: Callable[[], object]) -> None:
+    """Calls `forward` with a forward hook on each named module, and takes the hooks off again whatever happens."""
+    modules = dict(model.named_modules())
+    handles = [modules[name].register_forward_hook(hook) for name, hook in hooks.items()]
+    try:
+        with torch.no_grad():
+            forward()
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _pair(model: nn.Module, reached: list[str]) -> tuple[Layer, ...]:
+    modules = dict(model.named_modules())
+    layers: dict[str, Layer] = {}
+    for position, path in enumerate(reached):
+        module = modules[path]
+        if isinstance(module, _WEIGHTED) and path not in layers:
+            layers[path] = _layer(path, module, _activation_after(modules, reached[position + 1 :]))
+    return tuple(layers.values())
+
+
+def _activation_after(modules: dict[str, nn.Module], rest: list[str]) -> str | None:
+    for path in rest:
+        if isinstance(modules[path], _WEIGHTED):
+            return None
+        if type(modules[path]).__module__ == _ACTIVATION_FILE or isinstance(modules[path], nn.Identity):
+            return path
+    return None
+
+
+def _layer(path: str, module: nn.Module, activation: str | None) -> Layer:
+    convolution = isinstance(module, _CONVOLUTIONS)
+    return Layer(
+        path=path,
+        units=int(module.out_channels if convolution else module.out_features),  # type: ignore[arg-type]  # both int
+        unit_axis=1 if convolution else -1,
+        row_axis=1 if isinstance(module, _TRANSPOSED) else 0,
+        has_bias=module.bias is not None,
+        activation=activation,
+    )

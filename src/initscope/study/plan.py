@@ -1,0 +1,175 @@
+"""From a study and its data to a list of runs, each with the key of everything that determines it, and to ensembles."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from initscope.base.calls import parse_call
+from initscope.base.errors import UsageError, unknown_name
+from initscope.base.streams import stream_seed
+from initscope.datasets.split import split_indices
+from initscope.initializers.scheme import Scheme, resolve_scheme
+from initscope.models.registry import build_model
+from initscope.modules.generators import seeded_generators
+from initscope.modules.slots import ParameterSlot, parameter_slots
+from initscope.records.dataset import Dataset
+from initscope.records.study import ModelSpec, Study
+from initscope.train.optimisers import check_optimiser
+from initscope.train.task import ENGINE_VERSION, RunIdentity
+
+ENSEMBLE_BYTES = 14 * 2**20
+"""Parameters, gradients and Adam's two moments of an ensemble should stay below this: about what a core keeps in cache."""
+LARGEST_ENSEMBLE = {"cpu": 32, "cuda": 1024}
+
+Ensemble = tuple[RunIdentity, ...]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Plan:
+    """A study made concrete on its data.
+
+    `runs` are conditions x seeds, seed by seed; `definitions` say for each condition what every overwritten parameter
+    gets, {path: call text}; `identity` is what all runs of one output folder must share.
+    """
+
+    study: Study
+    conditions: tuple[str, ...]
+    runs: tuple[RunIdentity, ...]
+    definitions: Mapping[str, Mapping[str, str]]
+    identity: Mapping[str, object]
+    parameter_bytes: int
+
+    def ensembles(self, missing: Iterable[RunIdentity], *, device: str) -> tuple[Ensemble, ...]:
+        """Returns the missing runs in ensembles: blocks of consecutive seeds with all their conditions.
+
+        Block borders depend on the plan and the kind of device, never on what is missing or on the number of workers.
+        """
+        size = ensemble_size(self.parameter_bytes, device=device)
+        wanted, blocks = set(missing), {}
+        seeds_a_block = max(1, size // len(self.conditions))
+        for run in self.runs:
+            if run in wanted:
+                blocks.setdefault(run.seed // seeds_a_block, []).append(run)
+        return tuple(
+            tuple(block[first : first + size]) for block in blocks.values() for first in range(0, len(block), size)
+        )
+
+
+def ensemble_size(parameter_bytes: int, *, device: str) -> int:
+    """Returns how many runs of a model with `parameter_bytes` of parameters train together, at least 1."""
+    if device != "cpu":
+        return LARGEST_ENSEMBLE["cuda"]
+    return int(min(LARGEST_ENSEMBLE["cpu"], max(1, ENSEMBLE_BYTES // (4 * max(1, parameter_bytes)))))
+
+
+def make_plan(study: Study, data: Dataset, *, conditions: Sequence[str] = ()) -> Plan:
+    """Returns the plan of `study` (or of some of its conditions) on `data`; everything that can be wrong is found here.
+
+    Raises: UsageError for an unknown condition, pattern, initializer, model or optimiser, or too few rows for a batch.
+    """
+    for key in conditions:
+        if key not in study.conditions:
+            raise unknown_name("condition", key, study.conditions)
+    chosen = tuple(key for key in study.conditions if not conditions or key in conditions)
+    check_optimiser(study.train)
+    _check_rows(study, data)
+    model = template(study.model, data.n_features, data.n_classes, root_seed=study.root_seed)
+    slots = parameter_slots(model)
+    if not slots:
+        raise UsageError("the model has no trainable parameter", where=f"model {study.model.label}")
+    _check_kept(study, slots)
+    definitions = {key: _definition(study, key, slots) for key in chosen}
+    identity = _identity(study, data)
+    runs = tuple(
+        RunIdentity(condition=key, seed=seed, key=run_key(identity, key, definitions[key], seed))
+        for seed in range(study.seeds)
+        for key in chosen
+    )
+    width = 8 if study.train.dtype == "float64" else 4
+    total = sum(parameter.numel() for parameter in model.parameters())
+    return Plan(
+        study=study,
+        conditions=chosen,
+        runs=runs,
+        definitions=definitions,
+        identity=identity,
+        parameter_bytes=width * total,
+    )
+
+
+def template(spec: ModelSpec, in_features: int, out_features: int, *, root_seed: int) -> nn.Module:
+    """Returns the study's model, built with the user's generators left as they were."""
+    with seeded_generators(stream_seed(root_seed, "template")):
+        return build_model(spec, in_features=in_features, out_features=out_features)
+
+
+def condition_scheme(study: Study, key: str, slots: Sequence[ParameterSlot]) -> Scheme:
+    """Returns what each parameter that a condition overwrites gets."""
+    return resolve_scheme(study.conditions[key], slots, where=f"conditions.{key}")
+
+
+def run_key(identity: Mapping[str, object], condition: str, definition: Mapping[str, str], seed: int) -> str:
+    """Returns 32 hexadecimal digits: the SHA-256 of everything that determines a run, canonically written."""
+    everything = {"identity": dict(identity), "condition": condition, "definition": dict(definition), "seed": seed}
+    text = json.dumps(everything, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _definition(study: Study, key: str, slots: Sequence[ParameterSlot]) -> dict[str, str]:
+    condition_scheme(study, key, slots)
+    texts: dict[str, str] = {}
+    for pattern, call in study.conditions[key].items():
+        for path in resolve_scheme({pattern: call}, slots, where=f"conditions.{key}"):
+            texts[path] = str(parse_call(call))
+    return dict(sorted(texts.items()))
+
+
+def _identity(study: Study, data: Dataset) -> dict[str, object]:
+    """What all runs of a folder share, as a flat map; lists and tables are written as JSON."""
+    flat: dict[str, object] = {
+        "study": study.name,
+        "engine": ENGINE_VERSION,
+        "root_seed": study.root_seed,
+        "data.sha256": data.sha256,
+        "data.test_fraction": study.data.test_fraction,
+        "model.code": factory_hash(study.model.factory) if study.model.factory else "",
+    }
+    for part, spec in (("model", study.model), ("train", study.train)):
+        for name, value in spec.model_dump(mode="json").items():
+            flat[f"{part}.{name}"] = value if isinstance(value, str | int | float) else json.dumps(value, sort_keys=True)
+    return flat
+
+
+def factory_hash(reference: str) -> str:
+    """Returns the SHA-256 of the file a factory is defined in, so that edited code gives other keys ("" where unknown)."""
+    try:
+        found = importlib.util.find_spec(reference.partition(":")[0])
+        return hashlib.sha256(Path(found.origin or "").read_bytes()).hexdigest()[:16] if found else ""
+    except (OSError, ImportError, ValueError):
+        return ""
+
+
+def _check_rows(study: Study, data: Dataset) -> None:
+    train, _ = split_indices(data.n_samples, study.data.test_fraction, 0)
+    if len(train) < study.train.batch_size:
+        raise UsageError(
+            "fewer training rows than one batch",
+            where=data.source,
+            value=f"{data.n_samples} rows, {len(train)} of them for training",
+            legal=f"at least {study.train.batch_size} training rows (train.batch_size)",
+            do="use more data, or a smaller batch: --set train.batch_size=N",
+        )
+
+
+def _check_kept(study: Study, slots: Sequence[ParameterSlot]) -> None:
+    paths = [slot.path for slot in slots]
+    for path in study.kept_parameters:
+        if path not in paths:
+            raise unknown_name("parameter", path, paths, where="figures")

@@ -1,0 +1,87 @@
+"""From run identities to an ensemble task: the starting values of every run, stacked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from initscope.base.streams import stream_seed
+from initscope.initializers.scheme import Scheme, draw_parameter
+from initscope.initializers.torch_default import TorchDefault
+from initscope.models.registry import build_model
+from initscope.modules.generators import seeded_generators
+from initscope.modules.slots import ParameterSlot, parameter_slots
+from initscope.records.study import Study
+from initscope.study.plan import condition_scheme, template
+from initscope.train.task import EnsembleTask, RunIdentity
+
+
+class Preparer:
+    """Prepares ensembles of one study on one set of data.
+
+    The default draw of a registered model is torch's law, each parameter from its own stream; of a user's factory it is
+    what the factory itself does, under a generator seeded from (root seed, "run", seed, "build"). What a condition overwrites
+    comes from the stream of (root seed, "run", seed, "init", path) in both cases.
+    """
+
+    def __init__(self, study: Study, inputs: Tensor, labels: Tensor, n_classes: int, *, device: str) -> None:
+        self._study, self._inputs, self._labels = study, inputs, labels
+        self._n_classes, self._device = n_classes, device
+        self._model = template(study.model, inputs.shape[1], n_classes, root_seed=study.root_seed)
+        self._slots = parameter_slots(self._model)
+        self._schemes: dict[str, Scheme] = {}
+
+    def task(self, runs: Sequence[RunIdentity]) -> EnsembleTask:
+        """Returns the task of an ensemble of `runs`."""
+        starts = [self._start(run) for run in runs]
+        return EnsembleTask(
+            runs=tuple(runs),
+            model=self._model,
+            start={path: torch.stack([start[path] for start, _ in starts]) for path in starts[0][0]},
+            buffers={path: torch.stack([rest[path] for _, rest in starts]) for path in starts[0][1]},
+            inputs=self._inputs,
+            labels=self._labels,
+            n_classes=self._n_classes,
+            root_seed=self._study.root_seed,
+            test_fraction=self._study.data.test_fraction,
+            train=self._study.train,
+            keep=self._study.kept_parameters,
+            device=self._device,
+        )
+
+    def _start(self, run: RunIdentity) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        if run.condition not in self._schemes:
+            self._schemes[run.condition] = condition_scheme(self._study, run.condition, self._slots)
+        scheme = self._schemes[run.condition]
+        values, rest = self._default(run.seed, overwritten=set(scheme))
+        for slot in self._slots:
+            if slot.path in scheme:
+                values[slot.path] = self._draw(scheme, slot, run.seed)
+        return {slot.path: values[slot.path] for slot in self._slots}, rest
+
+    def _draw(self, scheme: Scheme, slot: ParameterSlot, seed: int) -> Tensor:
+        return draw_parameter(scheme[slot.path], slot, root_seed=self._study.root_seed, seed=seed)
+
+    def _default(self, seed: int, *, overwritten: set[str]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """A run's default values, and what is not trained: buffers and frozen parameters."""
+        if self._study.model.factory is not None:
+            return _split(self._built(seed))
+        rule = TorchDefault()
+        drawn = {
+            slot.path: draw_parameter(rule, slot, root_seed=self._study.root_seed, seed=seed)
+            for slot in self._slots
+            if slot.path not in overwritten
+        }
+        return drawn, _split(self._model)[1]
+
+    def _built(self, seed: int) -> nn.Module:
+        with seeded_generators(stream_seed(self._study.root_seed, "run", seed, "build")):
+            return build_model(self._study.model, in_features=self._inputs.shape[1], out_features=self._n_classes)
+
+
+def _split(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    trained = {path: p.detach().clone() for path, p in model.named_parameters() if p.requires_grad}
+    frozen = {path: p.detach().clone() for path, p in model.named_parameters() if not p.requires_grad}
+    return trained, frozen | {path: b.detach().clone() for path, b in model.named_buffers()}

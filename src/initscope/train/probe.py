@@ -1,0 +1,173 @@
+"""Looks inside an ensemble at one moment: test accuracy, signal, dead and distinct units, gradients, what has moved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+from initscope.measures.gradients import exactly_zero, gradient_norms, unmoved_share
+from initscope.measures.signal import SignalSums, alive_units, units_last
+from initscope.measures.width import distinct_units, similar_groups
+from initscope.modules.layers import Layer
+from initscope.records.run import Probes
+
+TOLERANCE = 1e-3
+CHUNK = 1024
+"""Test samples a forward pass: bounds memory, changes no result (counts and float64 sums)."""
+WIDEST = 2048
+"""Layers with more units than this are not compared pairwise (units^2 distances): similar_groups is NaN there."""
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TestView:
+    """What a forward pass over the held-out set shows: Float "run" and Float "run layer"; NaN is not measured."""
+
+    __test__ = False
+
+    accuracy_percent: FloatArray
+    dead_units: FloatArray
+    signal_rms: FloatArray
+    input_share: FloatArray
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Moment:
+    """One probe of all runs of an ensemble: {measure name of `Probes`: Float "run parameter" or "run layer"}."""
+
+    step: int
+    values: Mapping[str, FloatArray]
+
+
+def first_steps(steps_per_epoch: int) -> tuple[int, ...]:
+    """Returns the updates of the first epoch at which a probe is taken: 0, 1, 2, 3, then powers of two below an epoch."""
+    powers = [2**exponent for exponent in range(2, steps_per_epoch.bit_length() + 1)]
+    return tuple(step for step in [0, 1, 2, 3, *powers] if step < steps_per_epoch)
+
+
+class Prober:
+    """Probes ensembles of one model. `layers` are its layers in forward order; the hidden ones are all but the last.
+
+    The model is put in evaluation mode for the forward pass and back in training mode after it.
+    """
+
+    def __init__(self, model: nn.Module, layers: Sequence[Layer]) -> None:
+        self._model, self.hidden = model, tuple(layers[:-1])
+
+    def view(self, state: Mapping[str, Tensor], groups: Sequence[tuple[slice, Tensor, Tensor]]) -> TestView:
+        """Returns what the held-out sets show. `groups` are (rows of the ensemble, inputs, labels), a seed each."""
+        self._model.eval()
+        try:
+            parts = [self._view_group({k: v[rows] for k, v in state.items()}, x, y) for rows, x, y in groups]
+        finally:
+            self._model.train()
+        return TestView(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in parts[0].__dict__})
+
+    def _view_group(self, state: Mapping[str, Tensor], inputs: Tensor, labels: Tensor) -> TestView:
+        runs = len(next(iter(state.values())))
+        correct = torch.zeros(runs, dtype=torch.int64, device=inputs.device)
+        sums = [SignalSums() for _ in self.hidden]
+        alive: list[Tensor | None] = [None] * len(self.hidden)
+        for start in range(0, len(inputs), CHUNK):
+            logits, outputs = self._forward(dict(state), inputs[start : start + CHUNK])
+            correct += (logits.argmax(dim=-1) == labels[start : start + CHUNK]).sum(dim=-1)
+            for index, layer in enumerate(self.hidden):
+                sums[index].add(units_last(outputs[layer.path], layer.unit_axis))
+                if layer.activation is not None:
+                    now = alive_units(units_last(outputs[layer.activation], layer.unit_axis))
+                    before = alive[index]
+                    alive[index] = now if before is None else before | now
+        dead = [torch.full((runs,), torch.nan) if units is None else (~units).sum(dim=1).double() for units in alive]
+        return TestView(
+            accuracy_percent=100.0 * correct.double().cpu().numpy() / len(inputs),
+            dead_units=_columns(dead, runs),
+            signal_rms=_columns([signal.rms() for signal in sums], runs),
+            input_share=_columns([signal.input_share() for signal in sums], runs),
+        )
+
+    def _forward(self, state: dict[str, Tensor], inputs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        watched = {path for layer in self.hidden for path in (layer.path, layer.activation) if path is not None}
+        caught: dict[str, Tensor] = {}
+
+        def one(values: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+            caught.clear()
+            logits = functional_call(self._model, values, (inputs,))
+            return logits, dict(caught)
+
+        modules = dict(self._model.named_modules())
+        handles = [modules[path].register_forward_hook(_catcher(caught, path)) for path in sorted(watched)]
+        try:
+            with torch.no_grad():
+                logits, outputs = vmap(one)(state)
+        finally:
+            for handle in handles:
+                handle.remove()
+        return logits, outputs
+
+    def moment(
+        self, step: int, view: TestView, *, parameters: Mapping[str, Tensor], start: Mapping[str, Tensor], gradients: Mapping[str, Tensor]
+    ) -> Moment:
+        """Returns one probe: `view`, the gradients on the batch about to be used, widths, and what has moved."""
+        runs = len(next(iter(parameters.values())))
+        rows = [_rows(parameters, layer) for layer in self.hidden]
+        nothing = torch.full((runs,), torch.nan)
+        groups = [
+            nothing if row is None or row.shape[1] > WIDEST else similar_groups(row, tolerance=TOLERANCE) for row in rows
+        ]
+        distinct = [nothing if row is None else distinct_units(row) for row in rows]
+        return Moment(
+            step=step,
+            values={
+                "gradient_norm": _columns([gradient_norms(gradients[path]) for path in parameters], runs),
+                "gradient_zero": _columns([exactly_zero(gradients[path]) for path in parameters], runs),
+                "unmoved_share": _columns([unmoved_share(parameters[path], start[path]) for path in parameters], runs),
+                "distinct_units": _columns(distinct, runs),
+                "similar_groups": _columns(groups, runs),
+                "dead_units": view.dead_units,
+                "signal_rms": view.signal_rms,
+                "input_share": view.input_share,
+            },
+        )
+
+    def probes_of(self, run: int, moments: Sequence[Moment], parameters: Sequence[str]) -> Probes:
+        """Returns what was measured of one run over all moments."""
+        stacked = {name: np.stack([moment.values[name][run] for moment in moments]) for name in moments[0].values}
+        return Probes(
+            steps=np.array([moment.step for moment in moments], dtype=np.int64),
+            parameters=tuple(parameters),
+            layers=tuple(layer.path for layer in self.hidden),
+            units=tuple(layer.units for layer in self.hidden),
+            tolerance=TOLERANCE,
+            **stacked,
+        )
+
+
+def _catcher(caught: dict[str, Tensor], path: str):  # type: ignore[no-untyped-def]  # a forward hook's odd signature
+    def catch(_module: nn.Module, _inputs: object, output: Tensor) -> None:
+        caught.setdefault(path, output)
+
+    return catch
+
+
+def _rows(parameters: Mapping[str, Tensor], layer: Layer) -> Tensor | None:
+    """A layer's rows [weights, bias] of all runs, "run unit weight"; None where its weight is no plain parameter."""
+    if f"{layer.path}.weight" not in parameters:
+        return None
+    weight = parameters[f"{layer.path}.weight"].movedim(layer.row_axis + 1, 1).flatten(2)
+    bias = parameters.get(f"{layer.path}.bias")
+    if weight.shape[1] != layer.units:  # a grouped transposed convolution: its rows are spread over groups
+        weight = weight.reshape(weight.shape[0], layer.units, -1)
+    return weight if bias is None else torch.cat([weight, bias.unsqueeze(-1)], dim=-1)
+
+
+def _columns(values: Sequence[Tensor], runs: int) -> FloatArray:
+    if not values:
+        return np.empty((runs, 0))
+    return torch.stack([value.double().cpu() for value in values], dim=1).numpy()

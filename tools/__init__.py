@@ -1,0 +1,1 @@
+"""Programs that keep the repository: run by make, not part of the package."""
