@@ -89,8 +89,8 @@ def assert_declared(modules: dict[str, Module], *, required: frozenset[str], opt
 
 
 def requirement_names(requirements: list[str]) -> frozenset[str]:
-    """Returns the import names of requirements such as "jinja2>=3.1"."""
-    return frozenset(re.split(r"[\[<>=!~ ;]", text)[0].lower() for text in requirements)
+    """Returns the import names of requirements such as "typing-extensions>=4.12"."""
+    return frozenset(re.split(r"[\[<>=!~ ;]", text)[0].lower().replace("-", "_") for text in requirements)
 
 
 def below(packages: frozenset[str]) -> dict[str, Module]:

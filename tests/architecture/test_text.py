@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+import initscope
 from tests.architecture.sources import PACKAGE, REPOSITORY, repository_files
+from tests.architecture.test_floors import FLOORS
 from tools import docs
 
 MACHINE_PLACE = re.compile(r"(?<![\w.>$)}~-])/(?:work|opt|root|home|mnt)/|\.\./shared\b")
@@ -62,10 +66,33 @@ def test_the_architecture_page_has_at_most_150_lines() -> None:
     assert len((REPOSITORY / "ARCHITECTURE.md").read_text(encoding="utf-8").splitlines()) <= 150
 
 
-def test_the_architecture_page_names_every_package() -> None:
+def test_the_floors_of_the_architecture_page_are_those_that_are_enforced() -> None:
     text = (REPOSITORY / "ARCHITECTURE.md").read_text(encoding="utf-8")
-    packages = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
-    assert {name for name in packages if not re.search(rf"\b{name}\b", text)} == set()
+    table = {name: int(floor) for floor, name in re.findall(r"^\| (\d) \| `(\w+)` \|", text, flags=re.MULTILINE)}
+    present = {path.parent.name for path in PACKAGE.glob("*/__init__.py")} | set(table)
+    assert table == {name: floor for name, floor in FLOORS.items() if name in present}
+
+
+@pytest.mark.parametrize("page", ["ARCHITECTURE.md", "CONTRIBUTING.md"])
+def test_the_files_and_folders_that_a_page_names_exist(page: str) -> None:
+    text = (REPOSITORY / page).read_text(encoding="utf-8")
+    named = set(re.findall(r"`([\w./-]+(?:/|/[\w-]+\.\w+))`", text))
+    assert named
+    assert {name for name in named if not (REPOSITORY / name).exists() and not (PACKAGE / name).exists()} == set()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_the_python_in_a_page_runs(page: str, tmp_path: Path) -> None:
+    text = (REPOSITORY / page).read_text(encoding="utf-8")
+    code = "\n".join(re.findall(r"^```python\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL))
+    ended = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_the_citation_names_the_version_of_the_package() -> None:
+    text = (REPOSITORY / "CITATION.cff").read_text(encoding="utf-8")
+    assert re.findall(r"^version: (.*)$", text, flags=re.MULTILINE) == [initscope.__version__]
 
 
 def test_the_decision_records_are_numbered_without_gaps_and_fit_on_a_page() -> None:

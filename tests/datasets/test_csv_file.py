@@ -12,6 +12,7 @@ from initscope.base.errors import InitscopeError, UsageError
 from initscope.datasets import csv_file, csv_trouble
 from initscope.datasets.csv_file import read_csv
 from initscope.datasets.idx_file import read_idx
+from initscope.datasets.table import Table
 from tests.datasets.files import REAL, needs_real_data, write_csv
 
 LAYOUT = "numbers separated by commas, no header: column 0 the label, columns 1 and up the pixels"
@@ -22,6 +23,13 @@ def written(folder: Path, content: str | bytes, name: str = "data.csv") -> Path:
     path = folder / name
     path.write_bytes(content.encode() if isinstance(content, str) else content)
     return path
+
+
+def read_or_error(path: Path) -> Table | InitscopeError:
+    try:
+        return read_csv(path)
+    except InitscopeError as error:
+        return error
 
 
 def error_of(path: Path) -> str:
@@ -98,30 +106,39 @@ def test_columns_that_make_no_square_are_no_image(tmp_path: Path) -> None:
         (
             "1,2,3\n0,4,5\n1,2\n",
             3,
-            "this row has 2 columns where the first has 3\n  where: {where}\n  legal: 3 columns in every row\n"
-            "  do:    complete or remove this row",
+            (
+                "this row has 2 columns where the first has 3\n  where: {where}\n  legal: 3 columns in every row\n"
+                "  do:    complete or remove this row"
+            ),
         ),
         (
             "1,2,3\n\n0,4,5,6\n",
             3,
-            "this row has 4 columns where the first has 3\n  where: {where}\n  legal: 3 columns in every row\n"
-            "  do:    complete or remove this row",
+            (
+                "this row has 4 columns where the first has 3\n  where: {where}\n  legal: 3 columns in every row\n"
+                "  do:    complete or remove this row"
+            ),
         ),
         (
             "label,pixel0,pixel1\n0,4,5\n",
             1,
-            f"the first line is a header\n  where: {{where}}\n  got:   'label,pixel0,pixel1'\n  legal: {LAYOUT}\n"
-            "  do:    remove this line",
+            (
+                f"the first line is a header\n  where: {{where}}\n  got:   'label,pixel0,pixel1'\n  legal: {LAYOUT}\n"
+                "  do:    remove this line"
+            ),
         ),
         (
             "label,0,1\n0,4,5\n",
             1,
-            f"the first line is a header\n  where: {{where}}\n  got:   'label,0,1'\n  legal: {LAYOUT}\n"
-            "  do:    remove this line",
+            (
+                f"the first line is a header\n  where: {{where}}\n  got:   'label,0,1'\n  legal: {LAYOUT}\n"
+                "  do:    remove this line"
+            ),
         ),
         ("1,2,3\n0,x,5\n", 2, f"column 1 is not a number\n  where: {{where}}\n  got:   'x'\n  legal: {LAYOUT}"),
         ("1,2,x\n0,4,5\n", 1, f"column 2 is not a number\n  where: {{where}}\n  got:   'x'\n  legal: {LAYOUT}"),
         ("1,2,3\n0,1_0,5\n", 2, f"column 1 is not a number\n  where: {{where}}\n  got:   '1_0'\n  legal: {LAYOUT}"),
+        ("1,2\r0,4\r", 1, f"column 1 is not a number\n  where: {{where}}\n  got:   '2\\r0'\n  legal: {LAYOUT}"),
         ("1,2,3\n0,,5\n", 2, f"column 1 is empty\n  where: {{where}}\n  legal: {LAYOUT}"),
         (
             "1,2,3\n0,4,NaN\n",
@@ -141,27 +158,35 @@ def test_columns_that_make_no_square_are_no_image(tmp_path: Path) -> None:
         (
             "1,2,3\n0.5,4,4\n",
             2,
-            "the label is not a whole number\n  where: {where}\n  got:   '0.5'\n"
-            "  legal: in column 0 a whole number of at most 2**53 in size",
+            (
+                "the label is not a whole number\n  where: {where}\n  got:   '0.5'\n"
+                "  legal: in column 0 a whole number of at most 2**53 in size"
+            ),
         ),
         (
             "1e300,2,3\n0,4,4\n",
             1,
-            "the label is not a whole number\n  where: {where}\n  got:   '1e300'\n"
-            "  legal: in column 0 a whole number of at most 2**53 in size",
+            (
+                "the label is not a whole number\n  where: {where}\n  got:   '1e300'\n"
+                "  legal: in column 0 a whole number of at most 2**53 in size"
+            ),
         ),
         ("1\n0\n", 1, f"there are no pixel columns\n  where: {{where}}\n  got:   '1'\n  legal: {LAYOUT}"),
         (
             "1;2;3\n0;4;5\n",
             1,
-            f"there are no pixel columns\n  where: {{where}}\n  got:   '1;2;3'\n  legal: {LAYOUT}\n"
-            "  do:    separate the columns by commas, not by ';'",
+            (
+                f"there are no pixel columns\n  where: {{where}}\n  got:   '1;2;3'\n  legal: {LAYOUT}\n"
+                "  do:    separate the columns by commas, not by ';'"
+            ),
         ),
         (
             b"1,2,3\n0,\xff,5\n",
             2,
-            "the line is not text\n  where: {where}\n  got:   byte 0xff at position 3 of the line\n"
-            f"  legal: {LAYOUT}",
+            (
+                "the line is not text\n  where: {where}\n  got:   byte 0xff at position 3 of the line\n"
+                f"  legal: {LAYOUT}"
+            ),
         ),
     ],
 )
@@ -224,13 +249,12 @@ def test_no_content_gives_anything_but_a_table_or_our_own_error(
 ) -> None:
     path = tmp_path_factory.getbasetemp() / f"random{ending}"
     path.write_bytes(gzip.compress(content) if ending == ".csv.gz" and content[:1] > b"\x40" else content)
-    try:
-        table = read_csv(path)
-    except InitscopeError as error:
-        assert not str(error).startswith("cannot read this file as numbers")
+    outcome = read_or_error(path)
+    if isinstance(outcome, InitscopeError):
+        assert not str(outcome).startswith("cannot read this file as numbers")
     else:
-        assert np.isfinite(table.values).all()
-        assert table.values.shape == (len(table.labels), table.values.shape[1])
+        assert np.isfinite(outcome.values).all()
+        assert outcome.values.shape == (len(outcome.labels), outcome.values.shape[1])
 
 
 @needs_real_data

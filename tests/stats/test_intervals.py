@@ -13,7 +13,8 @@ from initscope.stats.intervals import mean_interval, wilson
 
 
 def test_wilson_agrees_with_newcombes_published_examples() -> None:
-    for successes, n, low, high in ((81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)):
+    published = ((81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718))
+    for successes, n, low, high in published:
         interval = wilson(successes, n)
         assert (round(interval.low, 4), round(interval.high, 4)) == (low, high)
 
@@ -24,7 +25,8 @@ def test_wilson_bounds_solve_the_score_equation_or_are_zero_or_one(case: tuple[i
     interval = wilson(successes, n)
     share, z = successes / n, 1.959963984540054
     for bound in (interval.low, interval.high):
-        assert bound in (0.0, 1.0) or abs(share - bound) == pytest.approx(z * math.sqrt(bound * (1 - bound) / n), rel=1e-9)
+        distance = pytest.approx(z * math.sqrt(bound * (1 - bound) / n), rel=1e-9)
+        assert bound in (0.0, 1.0) or abs(share - bound) == distance
     assert interval.low <= share <= interval.high
 
 

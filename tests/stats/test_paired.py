@@ -15,11 +15,10 @@ from initscope.stats.paired import compare, holm, sign_flip_p
 
 def naive_p(differences: list[float]) -> float:
     """Counts every flip in plain Python."""
-    reached = [
-        abs(math.fsum(sign * value for sign, value in zip(signs, differences, strict=True))) >= abs(math.fsum(differences)) - 1e-9
-        for signs in itertools.product((1, -1), repeat=len(differences))
-    ]
-    return sum(reached) / len(reached)
+    bar = abs(math.fsum(differences)) - 1e-9
+    flips = list(itertools.product((1, -1), repeat=len(differences)))
+    sums = [math.fsum(sign * value for sign, value in zip(signs, differences, strict=True)) for signs in flips]
+    return sum(abs(total) >= bar for total in sums) / len(flips)
 
 
 @given(st.lists(st.integers(-50, 50), min_size=6, max_size=9))
@@ -62,7 +61,7 @@ def test_only_seeds_that_both_have_with_finite_values_are_compared() -> None:
 
 
 def test_equal_runs_differ_by_nothing_with_p_one() -> None:
-    values = {seed: 11.7 for seed in range(10)}
+    values = dict.fromkeys(range(10), 11.7)
     paired = compare(values, values)
     assert (paired.mean, paired.interval.low, paired.interval.high, paired.p) == (0.0, 0.0, 0.0, 1.0)
 

@@ -18,16 +18,17 @@ LONGEST_LINE = 1 << 26
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 LAYOUT = "numbers separated by commas, no header: column 0 the label, columns 1 and up the pixels"
 SHOWN = 40
+PLAIN_NUMBERS = re.compile(r"[0-9]{1,9}(?:,[0-9]{1,9})+")
 OTHER_SEPARATOR = re.compile(r"[;\t|]")
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Line:
-    """One line that is not empty: `number` counts from 1, `first` is whether it is the first such line."""
+    """One line that is not empty: `first` is whether it is the first such, `plain` whether it is all plain numbers."""
 
     where: str
-    number: int
     first: bool
+    plain: bool
     fields: tuple[str, ...]
 
 
@@ -67,7 +68,8 @@ def _lines(stream: IO[bytes], path: Path) -> Iterator[_Line]:
             raw = raw.removeprefix(BYTE_ORDER_MARK)
         text = _decoded(raw, where)
         if text.strip():
-            yield _Line(where=where, number=number, first=first, fields=tuple(text.split(",")))
+            plain = PLAIN_NUMBERS.fullmatch(text) is not None
+            yield _Line(where=where, first=first, plain=plain, fields=tuple(text.split(",")))
             first = False
 
 
@@ -89,7 +91,7 @@ def _decoded(raw: bytes, where: str) -> str:
 
 
 def _trouble_of(line: _Line, columns: int) -> UsageError | None:
-    if line.first and _is_header(line.fields):
+    if line.first and not line.plain and _is_header(line.fields):
         return UsageError(
             "the first line is a header",
             where=line.where,
@@ -106,7 +108,7 @@ def _trouble_of(line: _Line, columns: int) -> UsageError | None:
         )
     if len(line.fields) == 1:
         return _no_pixels(line)
-    for column, field in enumerate(line.fields):
+    for column, field in enumerate(() if line.plain else line.fields):
         error = _field_trouble(field, column, line.where)
         if error is not None:
             return error
@@ -152,8 +154,8 @@ def _field_trouble(field: str, column: int, where: str) -> UsageError | None:
 
 
 def _number(field: str) -> float | None:
-    """The number as numpy reads it: Python's underscores and foreign digits are text."""
-    if "_" in field or not field.isascii():
+    """The number as numpy reads it: underscores, foreign digits and a CR that ends no line make it text."""
+    if "_" in field or "\r" in field or not field.isascii():
         return None
     try:
         return float(field)

@@ -199,7 +199,7 @@ def _temporary(target: Path) -> Iterator[Path]:
 
 def _get(url: str, target: Path) -> None:
     """Writes what `url` serves into `target`; raises _MirrorFault where that fails on the mirror's side."""
-    import pooch  # type: ignore[import-untyped]  # it ships no types
+    import pooch
     import requests
 
     # identity: a server that says "gzip" of a .gz file would have it unpacked on the way
@@ -213,8 +213,9 @@ def _get(url: str, target: Path) -> None:
 
 def _unreachable(name: str, missing: list[PublishedFile], folder: Path, faults: list[str]) -> EnvironmentFault:
     """Three lines: what is missing, where to put the files by hand, what works now."""
+    them = "it" if len(missing) == 1 else "them"
     return EnvironmentFault(
-        f"{name}: {_listed(missing)} missing, and no mirror serves them ({'; '.join(faults)})",
+        f"{name}: {_listed(missing)} missing, and no mirror serves {them} ({'; '.join(faults)})",
         where=f"put the files by hand into {folder} ({DATA_DIR} moves it)",
         do="digits works now, without any download: --data digits",
     )

@@ -11,13 +11,24 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from initscope.base.quantities import percent, percent_interval
-from initscope.figures.curves import BAND_OPACITY, DOTTED, SOLID, band_of, draw_mean, draw_seeds, spaced, stacked
+from initscope.figures.curves import (
+    BAND_OPACITY,
+    DOTTED,
+    SOLID,
+    Band,
+    band_of,
+    draw_mean,
+    draw_seeds,
+    spaced,
+    stacked,
+    staggered,
+)
 from initscope.figures.drawing import MOST_ROWS, Cell, Columns, Drawing, columns_of
 from initscope.figures.groups import Group, ends_of, groups_of, shown
 from initscope.figures.labels import EndLabel, draw_end_labels
 from initscope.figures.page import Page, open_page
 from initscope.figures.smoothing import moving_average
-from initscope.figures.style import CHANCE_INK, INK, SMALL_PT, SOFT_INK, Look, looks, whole_ticks
+from initscope.figures.style import CHANCE_INK, SMALL_PT, SOFT_INK, Look, looks, whole_ticks
 from initscope.figures.words import chance_of, data_of, ends_sentence, seeds_behind, training_of
 from initscope.records.results import Results
 from initscope.records.run import FloatArray, RunRecord
@@ -31,8 +42,8 @@ _COLUMNS = (
 def draw_accuracies(results: Results, name: str, conditions: Sequence[str]) -> Drawing:
     """Returns the figure of training and test accuracy over epochs for those of `conditions` that were run.
 
-    A condition whose runs split into learners and runs at chance is drawn as groups with a mean and a band each. The columns
-    hold the unsmoothed means by epoch and every seed's last values, as far as they fit.
+    A condition whose runs split into learners and runs at chance is drawn as groups with a mean and a band each. The
+    columns hold the unsmoothed means by epoch and every seed's last values, as far as they fit.
 
     Arguments: `name` of the drawing; `conditions` keys of the study, in the order of the labels.
     """
@@ -45,7 +56,7 @@ def draw_accuracies(results: Results, name: str, conditions: Sequence[str]) -> D
         f"Accuracy on {data_of(results)} over {training_of(runs)}, {seeds_behind(runs)}; "
         f"each curve is averaged with its neighbouring epochs"
     )
-    page = open_page(title, subtitle, right=2.75, key=0.36)
+    page = open_page(title, subtitle, right=2.75, key=0.34)
     axes = page.whole()
     _set_axes(axes, max((run.epochs for run in runs), default=1))
     _draw_chance(axes, chance_of(results))
@@ -53,12 +64,18 @@ def draw_accuracies(results: Results, name: str, conditions: Sequence[str]) -> D
     draw_groups(axes, results, runs, groups)
     draw_end_labels(page, axes, axes.get_xlim()[1], _labels(results, groups, direct=len(keys) <= 4))
     caption = (
-        f"{subtitle}. Solid: training accuracy, the mean over the epoch's batches before each update; dotted: test accuracy after "
-        f"the epoch. Thin: every seed; bold: mean over seeds; band: 95 % t interval of that mean, at one seed none. "
-        "The percentages beside the names are medians of the last test accuracy; the numbers in the table are not smoothed."
+        f"{subtitle}. Solid: training accuracy, the mean over the epoch's batches before each update; dotted: test "
+        "accuracy after the epoch. Thin: every seed; bold: mean over seeds; band: 95 % t interval of that mean (none "
+        "at one seed). The percentages beside the names are medians of the last test accuracy; the numbers in the "
+        "table are not smoothed."
     )
     return Drawing(
-        name=name, figure=page.figure, title=title, caption=caption, alt=_alt(results, title, groups), columns=_columns(results, groups)
+        name=name,
+        figure=page.figure,
+        title=title,
+        caption=caption,
+        alt=_alt(results, title, groups),
+        columns=_columns(groups),
     )
 
 
@@ -71,8 +88,8 @@ def draw_groups(axes: Axes, results: Results, runs: Sequence[RunRecord], groups:
         own = [run for run in runs if run.condition == condition]
         _draw_faint(axes, x, own, styles[condition])
     for place, group in enumerate(groups):
-        marks = spaced(epochs)
-        for kind, dashes in (("train", SOLID), ("test", DOTTED)):
+        for part, (kind, dashes) in enumerate((("train", SOLID), ("test", DOTTED))):
+            marks = staggered(epochs, 2 * place + part, 2 * len(groups))
             values = moving_average(curves(group.runs, kind, epochs))
             if np.isfinite(values).any():
                 line = draw_mean(axes, x, band_of(values), styles[group.condition], dashes=dashes, marks=marks)
@@ -124,11 +141,7 @@ def _draw_key(page: Page) -> None:
         Line2D([], [], color=SOFT_INK, linewidth=0.8, alpha=0.6, label="one seed"),
         Patch(facecolor=SOFT_INK, alpha=BAND_OPACITY, label="95 % t interval of the mean over seeds"),
     ]
-    width, height = page.figure.get_size_inches()
-    page.figure.legend(
-        handles=handles, loc="lower left", bbox_to_anchor=((page.left - 0.06) / width, (page.top + 0.02) / height), ncols=4,
-        frameon=False, fontsize=SMALL_PT, labelcolor=INK, handlelength=1.9, columnspacing=1.6, borderaxespad=0.2, borderpad=0.0,
-    )  # fmt: skip
+    page.key(handles, above=0.06)
 
 
 def _labels(results: Results, groups: Sequence[Group], *, direct: bool) -> list[EndLabel]:
@@ -141,7 +154,7 @@ def _labels(results: Results, groups: Sequence[Group], *, direct: bool) -> list[
         y = float(ends.mean()) if ends.size else math.nan
         middle = f": {percent(group.median_percent)}" if math.isfinite(group.median_percent) else ""
         look = styles[group.condition]
-        # Above four conditions ends crowd: then the labels are a key, from top to bottom in the order of the study.
+        # Above four conditions the ends crowd: then the labels are a key, top to bottom in the order of the study.
         at = y if direct else 100.0 - 100.0 * (place + 0.5) / len(groups)
         found.append(EndLabel(name=group.condition, detail=f"{group.count}{middle}", y=at, look=look, tied=direct))
     return found
@@ -159,31 +172,32 @@ def _alt(results: Results, title: str, groups: Sequence[Group]) -> str:
     return f"Line chart of accuracy in percent over epochs. {title}. {'; '.join(parts)}.{end}"
 
 
-def _columns(results: Results, groups: Sequence[Group]) -> Columns:
+def _columns(groups: Sequence[Group]) -> Columns:
     rows: list[dict[str, Cell]] = []
     most = max(1, MOST_ROWS // (2 * max(len(groups), 1)))
     for group in groups:
         epochs = max((run.epochs for run in group.runs), default=0)
         train, test = band_of(curves(group.runs, "train", epochs)), band_of(curves(group.runs, "test", epochs))
         for i in spaced(epochs, most):
-            rows.append(
-                _row(group, "mean", i + 1, int(test.n[i]), (train.mean[i], train.low[i], train.high[i]), (test.mean[i], test.low[i], test.high[i]))
-            )
-    finals = [(group, run) for group in groups for run in group.runs]
-    if len(rows) + len(finals) <= MOST_ROWS:
-        nowhere = math.nan
-        rows += [
-            _row(
-                group, run.seed, run.epochs, 1, (run.final_train_accuracy_percent, nowhere, nowhere),
-                (run.final_test_accuracy_percent, nowhere, nowhere),
-            )
-            for group, run in finals
-        ]  # fmt: skip
+            rows += [_row(group, "mean", i + 1, int(test.n[i]), _at(train, i), _at(test, i))]
+    if len(rows) + sum(group.n for group in groups) <= MOST_ROWS:
+        for group in groups:
+            for run in group.runs:
+                train_end, test_end = run.final_train_accuracy_percent, run.final_test_accuracy_percent
+                rows += [_row(group, run.seed, run.epochs, 1, _alone(train_end), _alone(test_end))]
     return columns_of(_COLUMNS, rows)
+
+
+def _at(band: Band, i: int) -> tuple[float, float, float]:
+    return float(band.mean[i]), float(band.low[i]), float(band.high[i])
+
+
+def _alone(value: float) -> tuple[float, float, float]:
+    return value, math.nan, math.nan
 
 
 def _row(
     group: Group, seed: Cell, epoch: int, n: int, train: tuple[float, float, float], test: tuple[float, float, float]
 ) -> dict[str, Cell]:
-    values = (group.condition, group.title, seed, epoch, n, *map(float, train), *map(float, test))
+    values = (group.condition, group.title, seed, epoch, n, *train, *test)
     return dict(zip(_COLUMNS, values, strict=True))

@@ -52,8 +52,10 @@ def band_of(values: NDArray[np.floating]) -> Band:
     return Band(mean=mean, low=low, high=high, n=n)
 
 
-def draw_seeds(axes: Axes, x: NDArray[np.floating], values: NDArray[np.floating], colour: object, dashes: Dashes = SOLID) -> None:
-    """Draws every row of `values` (Float "run point") as a thin, translucent curve over `x`; one artist for all."""
+def draw_seeds(
+    axes: Axes, x: NDArray[np.floating], values: NDArray[np.floating], colour: str, dashes: Dashes = SOLID
+) -> None:
+    """Draws every row of `values` (Float "run point") as a thin, translucent curve over `x`: one artist for all."""
     curves = []
     for row in values:
         points = np.column_stack([x, row])[np.isfinite(row)]
@@ -61,24 +63,51 @@ def draw_seeds(axes: Axes, x: NDArray[np.floating], values: NDArray[np.floating]
             curves.append(points if len(points) > 1 else np.repeat(points, 2, axis=0))
     if not curves:
         return
-    opacity = faintness(len(curves))
-    faint = LineCollection(curves, colors=[colour], linewidths=0.8, alpha=opacity, linestyles=[dashes], zorder=2.0)  # type: ignore[list-item]
+    faint = LineCollection(curves, colors=[colour], linewidths=0.8, alpha=faintness(len(curves)), linestyles=[dashes])
+    faint.set_zorder(2.0)
     faint.set_label("_seeds")
     axes.add_collection(faint, autolim=True)
 
 
 def draw_mean(
-    axes: Axes, x: NDArray[np.floating], band: Band, look: Look, *, dashes: Dashes = SOLID, marks: Sequence[int] | None = None
+    axes: Axes,
+    x: NDArray[np.floating],
+    band: Band,
+    look: Look,
+    *,
+    dashes: Dashes = SOLID,
+    marks: Sequence[int] | None = None,
 ) -> Line2D:
-    """Draws the band and the bold mean over `x`, with the condition's marker at the points `marks` (none where it is empty)."""
+    """Draws the band and the bold mean over `x`, with the condition's marker at the points `marks` (None is all).
+
+    Markers of solid lines are filled, those of broken lines hollow, so that they differ where curves lie on each other.
+    """
     if np.isfinite(band.low).any():
-        axes.fill_between(x, band.low, band.high, color=look.colour, alpha=BAND_OPACITY, linewidth=0, zorder=3.0, label="_band")
+        axes.fill_between(
+            x, band.low, band.high, color=look.colour, alpha=BAND_OPACITY, linewidth=0, zorder=3.0, label="_band"
+        )
     at = list(marks) if marks is not None else list(range(len(x)))
+    solid = dashes == SOLID
     (line,) = axes.plot(
-        x, band.mean, color=look.colour, linewidth=2.4, linestyle=dashes, marker=look.marker, markersize=6.0, markevery=at,
-        markeredgecolor="white", markeredgewidth=0.7, zorder=4.0, solid_capstyle="round", label="_mean",
+        x, band.mean, color=look.colour, linewidth=2.2, linestyle=dashes, marker=look.marker, markevery=at,
+        markersize=6.5 if solid else 5.5, markerfacecolor=look.colour if solid else "white",
+        markeredgecolor="white" if solid else look.colour, markeredgewidth=0.8 if solid else 1.3, zorder=4.0,
+        solid_capstyle="round", label="_mean",
     )  # fmt: skip
     return line
+
+
+def staggered(n: int, place: int, of: int, most: int = 12) -> list[int]:
+    """Returns indices of 0..n-1 for the markers of curve number `place` among `of` curves that may lie on each other.
+
+    They are spaced so that no two curves mark the same point, as far as there are points enough.
+
+    Example:
+        >>> staggered(10, 0, 2), staggered(10, 1, 2)
+        ([0, 2, 4, 6, 8], [1, 3, 5, 7, 9])
+    """
+    step = max(1, -(-n // most), min(of, (n + 1) // 2))
+    return list(range(place * max(1, step // max(of, 1)) % step, n, step))
 
 
 def spaced(n: int, most: int = 12) -> list[int]:

@@ -18,10 +18,10 @@ MOST_ROWS = 400
 class Drawing:
     """A drawn figure with everything a page needs beside it.
 
-    `name` is its file name without suffix; `title` one sentence computed from the data; `caption` says what is drawn, on
-    which data and over how many seeds; `alt` is the text alternative: the message with its numbers; `columns` are the
-    numbers behind the figure, equally long lists under names with units (about `MOST_ROWS` rows at most, NaN where
-    nothing was measured).
+    `name` is its file name without suffix; `title` one sentence computed from the data; `caption` says what is drawn,
+    on which data and over how many seeds; `alt` is the text alternative: the message with its numbers; `columns` are
+    the numbers behind the figure, equally long lists under names with units (about `MOST_ROWS` rows at most, NaN
+    where nothing was measured).
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Which runs are drawn together: a condition's runs, or its learners and its non-learners apart where outcomes split."""
+"""Which runs are drawn together: a condition's runs, or its learners apart from the others where outcomes split."""
 
 from __future__ import annotations
 

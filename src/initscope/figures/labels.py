@@ -96,6 +96,6 @@ def draw_end_labels(page: Page, axes: Axes, x: float, labels: Sequence[EndLabel]
             markeredgewidth=0.7, clip_on=False, zorder=4.0, label="_chip",
         )  # fmt: skip
         axes.text(
-            chip + (_CHIP_IN + 0.04) * x_per_inch, centre, "\n".join([*lines, label.detail]), fontsize=SMALL_PT, color=INK,
-            va="center", ha="left", linespacing=1.15, clip_on=False,
+            chip + (_CHIP_IN + 0.04) * x_per_inch, centre, "\n".join([*lines, label.detail]), fontsize=SMALL_PT,
+            color=INK, va="center", ha="left", linespacing=1.15, clip_on=False,
         )  # fmt: skip

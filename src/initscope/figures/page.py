@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
-from initscope.figures.style import HEIGHT_IN, INK, SOFT_INK, TEXT_PT, TITLE_PT, WIDTH_IN, plain_axes
+from initscope.figures.style import HEIGHT_IN, INK, SMALL_PT, SOFT_INK, TEXT_PT, TITLE_PT, WIDTH_IN, plain_axes
 
 MARGIN_IN = 0.35
 _POINTS = 72.0
@@ -19,7 +21,7 @@ _POINTS = 72.0
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Page:
-    """A figure with its title set. `left`, `bottom`, `right`, `top` bound the box for axes, in inches from the corner."""
+    """A figure with its title set. `left`, `bottom`, `right`, `top` bound the box for axes, in inches."""
 
     figure: Figure
     left: float
@@ -34,6 +36,14 @@ class Page:
         plain_axes(axes, grid=grid)
         return axes
 
+    def key(self, handles: Sequence[Artist], *, above: float) -> None:
+        """Draws a key of one row, `above` inches over the box."""
+        self.figure.legend(
+            handles=list(handles), loc="lower left", ncols=max(1, len(handles)), frameon=False, fontsize=SMALL_PT,
+            bbox_to_anchor=((self.left - 0.06) / WIDTH_IN, (self.top + above) / HEIGHT_IN), labelcolor=INK,
+            handlelength=2.0, columnspacing=1.6, borderaxespad=0.2, borderpad=0.0,
+        )  # fmt: skip
+
     def whole(self, *, grid: str = "y") -> Axes:
         """Returns new axes that fill the box."""
         return self.axes(self.left, self.bottom, self.right, self.top, grid=grid)
@@ -44,23 +54,23 @@ def open_page(
 ) -> Page:
     """Returns a page with its words at the top.
 
-    Arguments: `left`, `right`, `bottom` margins of the box in inches (they hold tick labels, axis names and labels beside
-    the curves); `key` the height in inches kept free above the box for a key.
+    Arguments: `left`, `right`, `bottom` margins of the box in inches (they hold tick labels, axis names and labels
+    beside the curves); `key` the height in inches kept free above the box for a key.
     """
     figure = Figure(figsize=(WIDTH_IN, HEIGHT_IN), facecolor="white")
     width = WIDTH_IN - 2 * MARGIN_IN
     size = TITLE_PT
-    lines = wrapped(title, width, size, bold=True)
+    lines = balanced(title, width, size, bold=True)
     if len(lines) > 2:
         size = TITLE_PT - 2.0
-        lines = wrapped(title, width, size, bold=True)
+        lines = balanced(title, width, size, bold=True)
     y = HEIGHT_IN - 0.28
     x = MARGIN_IN / WIDTH_IN
     _write(figure, x, y, lines, size, INK, weight="bold")
     y -= len(lines) * size * 1.25 / _POINTS + 0.07
-    below = wrapped(subtitle, width, TEXT_PT)
+    below = balanced(subtitle, width, TEXT_PT)
     _write(figure, x, y, below, TEXT_PT, SOFT_INK, weight="normal")
-    y -= len(below) * TEXT_PT * 1.3 / _POINTS + 0.2
+    y -= len(below) * TEXT_PT * 1.3 / _POINTS + 0.14
     return Page(figure=figure, left=left, bottom=bottom, right=WIDTH_IN - right, top=y - key)
 
 
@@ -75,26 +85,46 @@ def _write(figure: Figure, x: float, y: float, lines: tuple[str, ...], size: flo
 def width_in(text: str, size: float, *, bold: bool = False) -> float:
     """Returns the printed width of one line in inches at `size` points."""
     font = FontProperties(family=["DejaVu Sans"], size=size, weight="bold" if bold else "normal")
-    width, _, _ = text_to_path.get_text_width_height_descent(text, font, False)  # type: ignore[arg-type]  # stubs say Literal
+    width, _, _ = text_to_path.get_text_width_height_descent(text, font, False)
     return float(width) / _POINTS
 
 
 def wrapped(text: str, width: float, size: float, *, bold: bool = False) -> tuple[str, ...]:
-    """Returns `text` broken at spaces into lines no wider than `width` inches."""
-    return _filled(text.split(" "), " ", width, size, bold)
+    """Returns `text` broken at spaces into lines no wider than `width` inches; a number stays with its noun."""
+    return _filled(re.split(r"(?<![0-9]) ", text), " ", width, size, bold=bold)
+
+
+def balanced(text: str, width: float, size: float, *, bold: bool = False) -> tuple[str, ...]:
+    """Returns `text` in as few lines as `wrapped`, of about equal length, so that no word is left alone on the last."""
+    return _evened(partial(wrapped, text, size=size, bold=bold), width)
+
+
+def _evened(fill: Callable[[float], tuple[str, ...]], width: float) -> tuple[str, ...]:
+    best = fill(width)
+    if len(best) < 2:
+        return best
+    narrower = width
+    while narrower > width / 2:
+        narrower -= 0.05
+        lines = fill(narrower)
+        if len(lines) > len(best):
+            break
+        best = lines
+    return best
 
 
 def wrapped_name(name: str, width: float, size: float) -> tuple[str, ...]:
-    """Returns a key or parameter path broken after hyphens, dots and underscores into lines no wider than `width` inches.
+    """Returns a key or parameter path broken after hyphens, dots and underscores into lines of `width` inches.
 
     Example:
         >>> wrapped_name("weights-zero-biases-default", 1.2, 10.5)
         ('weights-zero-', 'biases-default')
     """
-    return _filled(re.findall(r"[^-._]*[-._]+|[^-._]+", name), "", width, size, False)
+    words = re.findall(r"[^-._]*[-._]+|[^-._]+", name)
+    return _evened(lambda room: _filled(words, "", room, size, bold=False), width)
 
 
-def _filled(words: list[str], glue: str, width: float, size: float, bold: bool) -> tuple[str, ...]:
+def _filled(words: list[str], glue: str, width: float, size: float, *, bold: bool) -> tuple[str, ...]:
     lines: list[str] = []
     line = ""
     for word in words:

@@ -13,8 +13,8 @@ WINDOW = 2
 def moving_average(values: NDArray[np.floating], k: int = WINDOW) -> FloatArray:
     """Returns the moving average along the last axis, with a window that shrinks at the edges.
 
-    Entry i is the mean of the entries max(0, i - k//2) .. min(n, i + k//2 + 1), the end excluded: with k = 2 an epoch and
-    its two neighbours, at both ends two entries. A NaN makes the entries whose window holds it NaN, and no others.
+    Entry i is the mean of the entries max(0, i - k//2) .. min(n, i + k//2 + 1), the end excluded: with k = 2 an epoch
+    and its two neighbours, at both ends two entries. A NaN makes the entries whose window holds it NaN, and no others.
 
     Arguments: `values` Float "... epoch"; `k` >= 0, 0 and 1 leave the values as they are.
     Raises: ValueError where `k` is negative.

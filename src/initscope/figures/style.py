@@ -81,7 +81,7 @@ def faintness(n: int) -> float:
 
 
 def plain_axes(axes: Axes, *, grid: str = "y") -> None:
-    """Gives the axes the house look: no top and right spine, a pale grid along `grid` ("x", "y" or "") behind the data."""
+    """Gives the axes the house look: no top and right spine, a pale grid along `grid` ("x", "y" or "")."""
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     for side in ("left", "bottom"):

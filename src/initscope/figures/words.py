@@ -115,7 +115,9 @@ def _learners_sentence(ends: Sequence[Ends]) -> str:
         parts += [f"{end.condition} {_verb(parts)}in {end.learned} of {counted(end.n, 'seed')}" for end in between]
     else:
         parts.append(f"{len(between)} of {total} conditions {_verb(parts)}in some seeds only")
-    if nowhere:
+    if nowhere and parts and len(nowhere) > _MOST_NAMES:
+        parts.append(f"the other {len(nowhere)} in none")
+    elif nowhere:
         parts.append(f"{_named(nowhere, total)} {_verb(parts)}in none")
     return ", ".join(parts)
 

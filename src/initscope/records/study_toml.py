@@ -24,7 +24,8 @@ def to_toml(study: Study) -> str:
 
     Example:
         >>> from initscope.records.study import Study
-        >>> print(to_toml(Study(conditions={"default": {}, "zero": {"*": "zeros"}}))[-36:].strip())
+        >>> text = to_toml(Study(conditions={"default": {}, "zero": {"*": "zeros"}}))
+        >>> print(text[text.index("[conditions.zero]"):].rstrip())
         [conditions.zero]
         "*" = "zeros"
     """

@@ -23,7 +23,7 @@ def question(results: Results) -> str:
 
 
 def answer(results: Results, rows: Sequence[ConditionSummary]) -> str:
-    """Returns one sentence: which conditions learned in every seed, which in some, which in none, with their accuracies."""
+    """Returns one sentence: which conditions learned in every seed, which in some, which in none, with accuracies."""
     if not rows:
         return "No run has been stored yet, so there is no answer."
     judged = [row for row in rows if not math.isnan(row.outcomes.learned.share)]
@@ -32,12 +32,14 @@ def answer(results: Results, rows: Sequence[ConditionSummary]) -> str:
     some = [row for row in judged if row not in always and row not in never]
     parts = [
         f"{_names(always)} learned in {_every(always)} (median test accuracy {_medians(always)})" if always else "",
-        "; ".join(f"{row.condition} in {row.outcomes.learned.count} of {row.outcomes.n} ({_range(row)})" for row in some),
+        "; ".join(
+            f"{row.condition} in {row.outcomes.learned.count} of {row.outcomes.n} ({_range(row)})" for row in some
+        ),
         f"{_names(never)} in none ({_medians(never)}{_chance(never)})" if never else "",
     ]
     told = [part for part in parts if part]
     if not told:
-        return f"Whether these runs learned is not known: {_medians(rows)} final test accuracy, without a baseline that learned."
+        return f"Whether these runs learned is not known: no baseline learned; they end at {_medians(rows)}."
     if not always:
         told[0] = told[0].replace(" in ", " learned in ", 1)
     return f"After {counted(results.study.train.epochs, 'epoch')}, {'; '.join(told)}."
@@ -65,7 +67,11 @@ def _medians(rows: Sequence[ConditionSummary]) -> str:
 
 
 def _range(row: ConditionSummary) -> str:
-    return f"from {percent(row.minimum)} to {percent(row.maximum)}" if math.isfinite(row.minimum) else "no measured accuracy"
+    return (
+        f"from {percent(row.minimum)} to {percent(row.maximum)}"
+        if math.isfinite(row.minimum)
+        else "no measured accuracy"
+    )
 
 
 def _chance(rows: Sequence[ConditionSummary]) -> str:

@@ -6,14 +6,19 @@ from initscope.base.calls import Call, parse_call
 from initscope.records.study import Condition
 
 NOTHING = "nothing is overwritten: every weight and bias keeps its random default"
-EVERY = {"*": "every weight and bias", "*.*": "every weight and bias", "*.weight": "every weight", "*.bias": "every bias"}
+EVERY = {
+    "*": "every weight and bias",
+    "*.*": "every weight and bias",
+    "*.weight": "every weight",
+    "*.bias": "every bias",
+}
 CONSTANTS = {"zeros": "0", "ones": "1"}
 
 
 def describe(condition: Condition) -> str:
     """Returns one line that says what the condition's table does to a fresh default network.
 
-    A later pattern wins over an earlier one, so the parts are given in order and joined with "then" where they may meet.
+    A later pattern wins over an earlier one, so the parts are in order, joined with "then" where they may meet.
 
     Arguments: `condition` maps a parameter-name pattern to an initializer's call text.
 
@@ -46,7 +51,7 @@ def _what(call: Call) -> str:
     values = [*call.positional, *(value for _, value in call.keywords)]
     if call.name == "constant" and len(values) == 1:
         return f"= {values[0]!r}"
-    return "keeps its random default" if call.name == "default" else f"drawn from {call}"
+    return f"drawn from {call}"
 
 
 def _may_meet(earlier: list[str], later: str) -> bool:

@@ -17,7 +17,8 @@ VERSION = 1
 def export_json(results: Results) -> str:
     """Returns the study, its data's summary, every run with its outcome and history, and the environments, as JSON.
 
-    `version` is 1 and grows when a field changes its meaning or goes. Numbers that were not measured or are not finite are null.
+    `version` is 1 and grows when a field changes its meaning or goes. Numbers that were not measured or are not
+    finite are null.
     """
     outcomes = classify(results)
     content = {
@@ -31,7 +32,11 @@ def export_json(results: Results) -> str:
 
 
 def _run(run: RunRecord, outcome: Outcome) -> dict[str, Any]:
-    fields = {field.name: getattr(run, field.name) for field in dataclasses.fields(run) if field.name not in ("history", "probes")}
+    fields = {
+        field.name: getattr(run, field.name)
+        for field in dataclasses.fields(run)
+        if field.name not in ("history", "probes")
+    }
     curves = {field.name: getattr(run.history, field.name).tolist() for field in dataclasses.fields(run.history)}
     ends = {
         "final_train_accuracy_percent": run.final_train_accuracy_percent,

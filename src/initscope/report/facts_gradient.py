@@ -29,7 +29,9 @@ def divergence(m: Measured) -> Fact | None:
     if failed and not steps:
         what = failed[0].error.strip().splitlines()
         sentence = f"The engine failed {in_seeds(len(failed), len(m.runs))}" + (f": {what[0]}" if what else "") + "."
-        return Fact(kind="failed", weight=100, sentence=sentence, headline=f"failed {in_seeds(len(failed), len(m.runs))}")
+        return Fact(
+            kind="failed", weight=100, sentence=sentence, headline=f"failed {in_seeds(len(failed), len(m.runs))}"
+        )
     if not steps:
         return None
     known = np.array([step for step in steps if step is not None], dtype=np.float64)
@@ -47,8 +49,8 @@ def divergence(m: Measured) -> Fact | None:
 def rounding(m: Measured) -> Fact | None:
     """Tells whether the hidden layers' gradients at step 0 are residues of rounding that the runs are then decided by.
 
-    So they are called where each is at most a few rounding units of the number format times the largest gradient of the same
-    step and not all are exactly zero, while the last hidden layer's signal is huge.
+    So they are called where each is at most a few rounding units of the number format times the largest gradient of
+    the same step and not all are exactly zero, while the last hidden layer's signal is huge.
     """
     norms, largest, hidden = _hidden_gradients(m)
     if not hidden or m.study.train.dtype not in ROUNDING_UNIT or not _huge_signal(m):
@@ -61,8 +63,9 @@ def rounding(m: Measured) -> Fact | None:
         return None
     top, dtype, where = float(ratio[residues].max()), m.study.train.dtype, in_seeds(int(residues.sum()), m.n)
     sentence = (
-        f"These runs are decided by rounding ({dtype}): at step 0 the gradients of the hidden layers are at most {significant(top, digits=2)} "
-        f"times the largest gradient, and {dtype} itself rounds at {significant(unit, digits=2)}, {where}{_turned_into_steps(m)}."
+        f"These runs are decided by rounding ({dtype}): at step 0 the gradients of the hidden layers are at most "
+        f"{significant(top, digits=2)} times the largest gradient, and {dtype} itself rounds at "
+        f"{significant(unit, digits=2)}, {where}{_turned_into_steps(m)}."
     )
     return Fact(kind="rounding", weight=95, sentence=sentence, headline=_rounding_headline(m, dtype, top))
 
@@ -102,11 +105,19 @@ def moved(m: Measured) -> Fact | None:
     where = in_seeds(count, m.n)
     movers = _names(m, row == 0)
     if resting == total:
-        return Fact(kind="never-moved", weight=90, sentence=f"No parameter ever moved, {where}.", headline=f"no parameter ever moved, {where}")
+        return Fact(
+            kind="never-moved",
+            weight=90,
+            sentence=f"No parameter ever moved, {where}.",
+            headline=f"no parameter ever moved, {where}",
+        )
     if resting > total / 2:
         others = "the other one equals its" if resting == 1 else f"the other {resting} parameters equal their"
         sentence = f"Only {movers} ever moved: {others} starting values to the bit after training, {where}."
-        headline = fitting(f"only {movers} ever moved; {resting} of {total} parameters never did", f"{resting} of {total} parameters never moved")
+        headline = fitting(
+            f"only {movers} ever moved; {resting} of {total} parameters never did",
+            f"{resting} of {total} parameters never moved",
+        )
     else:
         names = _names(m, row == 1)
         sentence = f"{names} never moved: equal to the bit before and after training, {where}."
@@ -115,15 +126,21 @@ def moved(m: Measured) -> Fact | None:
 
 
 def training(m: Measured) -> Fact | None:
-    """Tells how far the training data themselves were learned, against the baseline: is it training or generalising that fails."""
+    """Tells how far the training data themselves were learned, against the baseline."""
     mine = _medians(m.runs)
     other = _medians(m.baseline)
     if not math.isfinite(mine[0]) or not math.isfinite(mine[1]):
         return None
-    against = f", against {percent(other[0])} and {significant(other[1])} for the baseline" if math.isfinite(other[0]) else ""
-    sentence = f"On the training data the median run ends at {percent(mine[0])} and loss {significant(mine[1])}{against}."
+    against = (
+        f", against {percent(other[0])} and {significant(other[1])} for the baseline" if math.isfinite(other[0]) else ""
+    )
+    sentence = (
+        f"On the training data the median run ends at {percent(mine[0])} and loss {significant(mine[1])}{against}."
+    )
     weight = 45 if m.judged and not m.mostly_learned and against else ORDINARY - 2
-    headline = f"training accuracy ends at {percent(mine[0])}" + (f", the baseline's at {percent(other[0])}" if against else "")
+    headline = f"training accuracy ends at {percent(mine[0])}" + (
+        f", the baseline's at {percent(other[0])}" if against else ""
+    )
     return Fact(kind="training", weight=weight, sentence=sentence, headline=headline)
 
 
@@ -144,13 +161,17 @@ def _turned_into_steps(m: Measured) -> str:
     optimizer = m.study.train.optimizer
     if optimizer.lower() not in RESCALING or m.study.train.dtype != "float32":
         return ""
-    return f"; {optimizer} divides each by its own size and so turns it into a full step of {m.study.train.learning_rate:g}"
+    step = f"{m.study.train.learning_rate:g}"
+    return f"; {optimizer} divides each by its own size and so turns it into a full step of {step}"
 
 
 def _rounding_headline(m: Measured, dtype: str, top: float) -> str:
     same = ", 1 distinct unit a layer" if bool((m.end("distinct_units") == 1).all()) else ""
     size = significant(top, digits=1)
-    return fitting(f"decided by {dtype} rounding: hidden gradients {size} of the largest{same}", f"decided by {dtype} rounding{same}")
+    return fitting(
+        f"decided by {dtype} rounding: hidden gradients {size} of the largest{same}",
+        f"decided by {dtype} rounding{same}",
+    )
 
 
 def _order_sentence(m: Measured, row: NDArray[np.float64]) -> str:
@@ -158,11 +179,10 @@ def _order_sentence(m: Measured, row: NDArray[np.float64]) -> str:
     measured = counted(len(steps), "measured step")
     if not later:
         return f"The gradient of {_names(m, row == NEVER)} is exactly zero at step 0 and at every one of the {measured}"
-    if len(later) == 1 and not (row == NEVER).any():
-        return f"The gradient of {_names(m, row > 0)} is exactly zero at step 0 and first is not {_by(later[0], steps)}"
-    waking = [f"{_names(m, row == step)} first gets one {_by(step, steps)}" for step in later]
-    never = [f"{_names(m, row == NEVER)} at none of the {measured}"] if (row == NEVER).any() else []
-    return f"At step 0 only {_names(m, row == 0)} gets a gradient; " + "; ".join(waking + never)
+    at_start = [f"in {_names(m, row == 0)} at step 0"] if (row == 0).any() else []
+    waking = [f"in {_names(m, row == step)} {_by(step, steps)}" for step in later]
+    never = [f"in {_names(m, row == NEVER)} at none of the {measured}"] if (row == NEVER).any() else []
+    return f"Gradients other than zero first arrive {'; '.join(at_start + waking + never)}"
 
 
 def _order_headline(m: Measured, row: NDArray[np.float64], late: int) -> str:

@@ -1,4 +1,4 @@
-"""Facts about units and signals: dead layers, starved units, equal units, inputs that all look the same, odd signal sizes."""
+"""Facts about units and signals: dead layers, starved or equal units, inputs that look the same, odd signal sizes."""
 
 from __future__ import annotations
 
@@ -22,42 +22,77 @@ def dead_layers(m: Measured) -> Fact | None:
     since = m.dead_since()
     if not m.layers or np.isnan(m.end("dead_units")).any():
         return None
-    dead = np.isfinite(since).any(axis=1)
+    dead: NDArray[np.bool_] = np.asarray(np.isfinite(since).any(axis=1), dtype=np.bool_)
     if not dead.any():
         sentence = f"No hidden layer is dead at the end {in_seeds(0, m.n).replace('none', 'any')}."
-        return Fact(kind="alive", weight=34 if m.mostly_learned else ORDINARY - 1, sentence=sentence, headline="no hidden layer dies in any seed")
+        return Fact(
+            kind="alive",
+            weight=34 if m.mostly_learned else ORDINARY - 1,
+            sentence=sentence,
+            headline="no hidden layer dies in any seed",
+        )
     if bool(dead.all()) and bool((since == 0).all()):
-        sentence = f"Every unit of {listed(m.layers)} is dead (zero for every test sample) from step 0 to the end, {in_seeds(m.n, m.n)}."
-        return Fact(kind="dead-layers", weight=72, sentence=sentence, headline="every hidden unit is dead from step 0 to the end")
+        sentence = (
+            f"Every unit of {listed(m.layers)} is dead (zero for every test sample) from step 0 to the end, "
+            f"{in_seeds(m.n, m.n)}."
+        )
+        return Fact(
+            kind="dead-layers",
+            weight=72,
+            sentence=sentence,
+            headline="every hidden unit is dead from step 0 to the end",
+        )
     if m.judged and bool(m.learned.any()) and not bool(m.learned.all()):
         return _split_by_death(m, dead, since)
     sentence = f"A whole hidden layer is dead at the end {in_seeds(int(dead.sum()), m.n)}{_where_and_when(m, since)}."
-    headline = fitting(f"a hidden layer is dead {in_seeds(int(dead.sum()), m.n)}{_latest(since)}", "a hidden layer is dead")
+    headline = fitting(
+        f"a hidden layer is dead {in_seeds(int(dead.sum()), m.n)}{_latest(since)}", "a hidden layer is dead"
+    )
     return Fact(kind="dead-layers", weight=70, sentence=sentence, headline=headline)
 
 
 def starved_units(m: Measured) -> Fact | None:
-    """Tells how many units of a layer never moved, beyond the baseline's, and whether the seeds learned all the same."""
+    """Tells how many units of a layer never moved, beyond the baseline's, and whether the seeds learned anyway."""
     unmoved = m.end("unmoved_share")
     base = [run.probes.unmoved_share[-1] for run in m.baseline if run.probes is not None]
-    usual = np.median(np.stack(base), axis=0) if base and base[0].shape == unmoved[0].shape else np.zeros(len(m.parameters))
+    usual = (
+        np.median(np.stack(base), axis=0) if base and base[0].shape == unmoved[0].shape else np.zeros(len(m.parameters))
+    )
     parts = []
     for layer, units in zip(m.layers, m.units, strict=True):
         index = m.parameters.index(f"{layer}.bias") if f"{layer}.bias" in m.parameters else None
-        if index is None or np.isnan(unmoved[:, index]).all() or float(np.nanmedian(unmoved[:, index])) < usual[index] + 0.05:
+        if (
+            index is None
+            or np.isnan(unmoved[:, index]).all()
+            or float(np.nanmedian(unmoved[:, index])) < usual[index] + 0.05
+        ):
             continue
         if not (unmoved[:, index] == 1.0).all():
-            parts.append((layer, f"{middle(unmoved[:, index] * units)} of {units:.0f} in {layer}", float(np.nanmedian(unmoved[:, index]))))
+            parts.append(
+                (
+                    layer,
+                    f"{middle(unmoved[:, index] * units)} of {units:.0f} in {layer}",
+                    float(np.nanmedian(unmoved[:, index])),
+                )
+            )
     if not parts:
         return None
-    others = "; in the baseline hardly any" if base and all(usual[m.parameters.index(f"{layer}.bias")] < 0.05 for layer, _, _ in parts) else ""
+    others = (
+        "; in the baseline hardly any"
+        if base and all(usual[m.parameters.index(f"{layer}.bias")] < 0.05 for layer, _, _ in parts)
+        else ""
+    )
     yet = f", yet {int(m.learned.sum())} of {m.n} seeds learned with the others" if m.mostly_learned else ""
+    names, counts = listed([name for name, _, _ in parts]), listed([text for _, text, _ in parts])
     most = max(share for _, _, share in parts)
     return Fact(
         kind="starved-units",
         weight=48,
-        sentence=f"Units whose bias never moved, median over seeds: {listed([text for _, text, _ in parts])}{others}{yet}.",
-        headline=fitting(f"{percent(100 * most, digits=0)} of the units of {listed([name for name, _, _ in parts])} never moved{yet}", "many units never moved"),
+        sentence=f"Units whose bias never moved, median over seeds: {counts}{others}{yet}.",
+        headline=fitting(
+            f"{percent(100 * most, digits=0)} of the units of {names} never moved{yet}",
+            "many units never moved",
+        ),
     )
 
 
@@ -73,14 +108,27 @@ def equal_units(m: Measured) -> Fact | None:
             kind="equal-units",
             weight=80 if bool((end == 1).all()) else 55,
             sentence=f"Distinct units, to the bit{exact}.",
-            headline="1 distinct unit in every hidden layer, from start to end" if for_ever else fitting(f"distinct units{exact}", "few distinct units"),
+            headline="1 distinct unit in every hidden layer, from start to end"
+            if for_ever
+            else fitting(f"distinct units{exact}", "few distinct units"),
         )
     near_start, near_end = np.minimum(m.start("similar_groups"), start), np.minimum(m.end("similar_groups"), end)
     if _few(m, near_start):
         near = _widths(m, near_start, near_end)
-        sentence = f"All units differ to the bit, but those within {100 * m.probes[0].tolerance:g} % of the largest row form few groups{near}."
-        return Fact(kind="similar-units", weight=52, sentence=sentence, headline=fitting(f"few distinct units{near}", "few distinct units"))
-    return Fact(kind="distinct-units", weight=ORDINARY - 3, sentence=f"Distinct units, to the bit{exact}.", headline="all units stay distinct")
+        reach = f"{100 * m.probes[0].tolerance:g} % of the largest row"
+        sentence = f"All units differ to the bit, but those within {reach} form few groups{near}."
+        return Fact(
+            kind="similar-units",
+            weight=52,
+            sentence=sentence,
+            headline=fitting(f"few distinct units{near}", "few distinct units"),
+        )
+    return Fact(
+        kind="distinct-units",
+        weight=ORDINARY - 3,
+        sentence=f"Distinct units, to the bit{exact}.",
+        headline="all units stay distinct",
+    )
 
 
 def same_input(m: Measured) -> Fact | None:
@@ -97,8 +145,13 @@ def same_input(m: Measured) -> Fact | None:
     return Fact(
         kind="same-input",
         weight=58 if at_end.any() else 46,
-        sentence=f"At the start every input looks the same in {names}: none of the signal depends on it, {in_seeds(count, m.n)}{still}.",
-        headline=fitting(f"every input looks the same in {names} at the start", "every input looks the same at the start"),
+        sentence=(
+            f"At the start every input looks the same in {names}: none of the signal depends on it, "
+            f"{in_seeds(count, m.n)}{still}."
+        ),
+        headline=fitting(
+            f"every input looks the same in {names} at the start", "every input looks the same at the start"
+        ),
     )
 
 
@@ -110,7 +163,9 @@ def odd_signal(m: Measured) -> Fact | None:
     own, usual = np.median(m.start("signal_rms"), axis=0), np.median(base, axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
         distance = np.abs(np.log(own / usual))
-    if not np.isfinite(distance).any() or float(np.nanmax(np.where(np.isfinite(distance), distance, 0.0))) < np.log(ODD_SIGNAL):
+    if not np.isfinite(distance).any() or float(np.nanmax(np.where(np.isfinite(distance), distance, 0.0))) < np.log(
+        ODD_SIGNAL
+    ):
         return None
     layer = int(np.argmax(np.where(np.isfinite(distance), distance, -1.0)))
     ratio = significant(float(own[layer] / usual[layer]), digits=2)
@@ -118,7 +173,10 @@ def odd_signal(m: Measured) -> Fact | None:
     return Fact(
         kind="odd-signal",
         weight=60 if own[layer] > 100 * usual[layer] else 32,
-        sentence=f"The signal of {m.layers[layer]} starts at {ratio} times the baseline's (root mean square {sizes}, medians over seeds).",
+        sentence=(
+            f"The signal of {m.layers[layer]} starts at {ratio} times the baseline's "
+            f"(root mean square {sizes}, medians over seeds)."
+        ),
         headline=f"the signal of {m.layers[layer]} starts at {ratio} times the baseline's",
     )
 
@@ -130,14 +188,15 @@ def _split_by_death(m: Measured, dead: NDArray[np.bool_], since: FloatArray) -> 
         lost, name, others = chance, "stayed at chance", "others" if (~m.learned & ~chance).any() else "that learned"
     n_lost, n_others = int(lost.sum()), int((~lost).sum())
     dead_lost, dead_others = int(dead[lost].sum()), int(dead[~lost].sum())
+    rest = f"in {dead_others} of {n_others} {others}"
     where = f"{dead_lost} of the {n_lost} seeds that {name} and in {dead_others or 'none'} of the {n_others} {others}"
     return Fact(
         kind="dead-layers",
         weight=84 if dead_lost == n_lost and not dead_others else 60,
         sentence=f"A whole hidden layer is dead at the end in {where}{_where_and_when(m, since)}.",
         headline=fitting(
-            f"a whole layer is dead in {dead_lost} of {n_lost} seeds that {name}, in {dead_others} of {n_others} {others}",
-            f"a layer is dead in {dead_lost} of {n_lost} that {name}, in {dead_others} of {n_others} {others}",
+            f"a whole layer is dead in {dead_lost} of {n_lost} seeds that {name}, {rest}",
+            f"a layer is dead in {dead_lost} of {n_lost} that {name}, {rest}",
         ),
     )
 
@@ -170,4 +229,4 @@ def _spread(n: int) -> str:
 
 
 def _alike(share: FloatArray, signal: FloatArray) -> NDArray[np.bool_]:
-    return (share <= SAME_INPUT) | (signal == 0.0)
+    return np.asarray((share <= SAME_INPUT) | (signal == 0.0), dtype=np.bool_)

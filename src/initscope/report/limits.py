@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from initscope.base.quantities import counted, percent, percent_interval, significant
 from initscope.records.results import Results
+from initscope.report.differences import difference_text
 from initscope.report.naming import listed
 from initscope.report.why import kinds_of
 from initscope.stats.outcomes import is_at_chance
@@ -72,8 +73,12 @@ def _few_pairs(rows: Sequence[ConditionSummary]) -> str:
     if not few:
         return ""
     who = "Every comparison" if len(few) == len(pairs) else counted(len(few), "comparison")
-    smallest = f" {max(few)} pairs can give no two-sided p value below {significant(2 / 2 ** max(few))}." if max(few) else ""
-    return f"{who} with the baseline rests on fewer than {MINIMUM_PAIRS} pairs, so no significance is claimed.{smallest}"
+    smallest = (
+        f" {max(few)} pairs can give no two-sided p value below {significant(2 / 2 ** max(few))}." if max(few) else ""
+    )
+    return (
+        f"{who} with the baseline rests on fewer than {MINIMUM_PAIRS} pairs, so no significance is claimed.{smallest}"
+    )
 
 
 def _rounding(results: Results) -> str:
@@ -82,8 +87,8 @@ def _rounding(results: Results) -> str:
         return ""
     verb = "is" if len(decided) == 1 else "are"
     return (
-        f"{listed(decided)} {verb} decided by rounding in {results.study.train.dtype}: another processor, library version or "
-        "number format may give other curves, and theirs are no property of the method."
+        f"{listed(decided)} {verb} decided by rounding in {results.study.train.dtype}: another processor, library "
+        "version or number format may give other curves, so these belong to the machine as much as to the method."
     )
 
 
@@ -91,33 +96,35 @@ def _mixed_environments(results: Results) -> str:
     found = mixed(results)
     if not found:
         return ""
-    return f"The runs come from {counted(len(results.environments), 'session')} that differ in {listed(found)}: equal bits are not to be expected."
+    sessions = counted(len(results.environments), "session")
+    return f"The runs come from {sessions} that differ in {listed(found)}: equal bits are not to be expected."
 
 
 def _split_means(rows: Sequence[ConditionSummary]) -> str:
     split = [row for row in rows if row.outcomes.learned.count and row.outcomes.at_chance.count]
     if not split:
         return ""
-    parts = [f"{row.condition} ({percent(row.mean)}, while its seeds end from {percent(row.minimum)} to {percent(row.maximum)})" for row in split]
-    return f"The mean describes no seed of {listed(parts)}: some seeds learned and some stayed at chance, so its mean difference is no typical one either."
+    parts = [
+        f"{row.condition} ({percent(row.mean)}: {row.outcomes.learned.count} learned, {row.outcomes.at_chance.count} "
+        f"stayed at chance, from {percent(row.minimum)} to {percent(row.maximum)})"
+        for row in split
+    ]
+    return f"A mean hides two kinds of ending in {listed(parts)}; so does its mean difference to the baseline."
 
 
 def _indistinct(rows: Sequence[ConditionSummary]) -> str:
     alike = [row for row in rows if row.paired is not None and row.paired.interval.known and _spans_zero(row)]
     if not alike:
         return ""
-    parts = [f"{row.condition} ({_difference(row)})" for row in alike]
-    return f"Not told apart from the baseline: {listed(parts)} points. That is no proof that they are equal; the interval says what remains possible."
+    parts = [f"{row.condition} ({difference_text(row)})" for row in alike]
+    return (
+        f"Not told apart from the baseline: {listed(parts)} points. That is no proof that they are equal; "
+        "the interval says what remains possible."
+    )
 
 
 def _spans_zero(row: ConditionSummary) -> bool:
     return row.paired is not None and row.paired.interval.low <= 0 <= row.paired.interval.high
-
-
-def _difference(row: ConditionSummary) -> str:
-    if row.paired is None:
-        return ""
-    return f"{row.paired.mean:+.1f} [{row.paired.interval.low:+.1f}, {row.paired.interval.high:+.1f}]"
 
 
 def _share_width(rows: Sequence[ConditionSummary]) -> str:
@@ -137,16 +144,17 @@ def _small_test_set(results: Results) -> str:
     if error <= SMALL_TEST_POINTS:
         return ""
     return (
-        f"The held-out set is small ({min(sizes)} samples): one sample is {100 / min(sizes):.2f} points, and a single accuracy "
-        f"near 95 % has a standard error of {error:.1f} points."
+        f"The held-out set is small ({min(sizes)} samples): one sample is {100 / min(sizes):.2f} points, and a single "
+        f"accuracy near 95 % has a standard error of {error:.1f} points."
     )
 
 
 def _scope(results: Results) -> str:
     study, data = results.study, results.data
     shape = "-".join(str(width) for width in study.model.hidden) if study.model.factory is None else study.model.label
+    train = f"{study.train.optimizer}, learning rate {study.train.learning_rate:g}"
     return (
         f"All of it holds for one data set ({data.name}, {data.n_samples:,} samples), one network ({shape}, "
-        f"{study.model.activation}), one optimiser ({study.train.optimizer}, learning rate {study.train.learning_rate:g}) and "
-        f"{counted(study.train.epochs, 'epoch')}; a run at chance there might still leave it later or with other settings."
+        f"{study.model.activation}), one optimiser ({train}) and {counted(study.train.epochs, 'epoch')}; a run at "
+        "chance there might still leave it later or with other settings."
     )

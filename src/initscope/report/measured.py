@@ -16,7 +16,14 @@ from initscope.records.study import Study
 from initscope.stats.outcomes import Outcome, classify
 
 Quantity = Literal[
-    "gradient_norm", "gradient_zero", "distinct_units", "similar_groups", "dead_units", "signal_rms", "input_share", "unmoved_share"
+    "gradient_norm",
+    "gradient_zero",
+    "distinct_units",
+    "similar_groups",
+    "dead_units",
+    "signal_rms",
+    "input_share",
+    "unmoved_share",
 ]
 NEVER = np.inf
 
@@ -25,8 +32,8 @@ NEVER = np.inf
 class Measured:
     """What was measured inside the runs of one condition.
 
-    `runs` are all of the condition's; `probed` those with probes, `probes` theirs and `outcomes` theirs too. `baseline` are the
-    probes of the baseline's runs, empty where this is the baseline itself. Axis `run` below follows `probed`.
+    `runs` are all of the condition's; `probed` those with probes, `probes` theirs and `outcomes` theirs too. `baseline`
+    are the baseline's runs, empty where this is the baseline itself. Axis `run` below follows `probed`.
     """
 
     study: Study
@@ -70,7 +77,7 @@ class Measured:
     @property
     def mostly_learned(self) -> bool:
         """Whether at least half of the probed runs learned."""
-        return bool(self.judged and self.learned.mean() >= 0.5)
+        return bool(self.judged and 2 * int(self.learned.sum()) >= self.n > 0)
 
     def start(self, quantity: Quantity) -> FloatArray:
         """Returns Float "run x" at step 0; NaN in runs that were not probed there."""
@@ -86,19 +93,24 @@ class Measured:
         return _at_start([probes for probes in found if probes is not None], quantity) if found else None
 
     def first_gradient(self) -> FloatArray:
-        """Returns Float "run parameter": the first probed step with a gradient that is not all zero; inf where there was none.
+        """Returns Float "run parameter": the first probed step with a gradient that is not all zero, else inf.
 
         NaN where the gradient was never measured.
         """
-        return np.stack([_first_step(probes.steps, probes.gradient_zero == 0.0, probes.gradient_zero) for probes in self.probes])
+        return np.stack(
+            [_first_step(probes.steps, probes.gradient_zero == 0.0, probes.gradient_zero) for probes in self.probes]
+        )
 
     def dead_since(self) -> FloatArray:
-        """Returns Float "run layer": the probed step from which on all units of the layer are dead, to the end; inf for never."""
+        """Returns Float "run layer": the probed step from which on all units are dead to the end; inf for never."""
         return np.stack([_dead_since(probes) for probes in self.probes])
 
 
 def measure(results: Results, condition: str) -> Measured:
-    """Returns what was measured in the runs of `condition`; runs whose probes have other axes than the first's are left out."""
+    """Returns what was measured in the runs of `condition`.
+
+    Runs whose probes have other axes than the first's are left out.
+    """
     outcomes = classify(results)
     runs = results.of(condition)
     first = next((run.probes for run in runs if run.probes is not None), None)

@@ -15,21 +15,36 @@ Rows = tuple[tuple[str, str], ...]
 
 def protocol(results: Results) -> Rows:
     """Returns what was done, in the words of the study file."""
-    study, data, train = results.study, results.data, results.study.train
+    study, train = results.study, results.study.train
     tests = sorted({run.n_test for run in results.runs if run.n_test})
     held_out = f"{100 * study.data.test_fraction:g} % of the samples at random, drawn anew for every seed"
     options = "".join(f", {key} {value}" for key, value in train.optimizer_options.items())
     return (
-        ("data", f"{data.name}: {data.n_samples:,} samples, {data.n_features} features, {data.n_classes} classes, divided by {data.scale:g}"),
-        ("held out for testing", held_out + (f" ({' or '.join(str(size) for size in tests)} samples)" if tests else "")),
+        (
+            "data",
+            _data(results),
+        ),
+        (
+            "held out for testing",
+            held_out + (f" ({' or '.join(str(size) for size in tests)} samples)" if tests else ""),
+        ),
         ("network", _network(results)),
         ("loss", "cross entropy"),
-        ("optimiser", f"{train.optimizer}, learning rate {train.learning_rate:g}{options or ', other settings at their defaults'}"),
+        (
+            "optimiser",
+            f"{train.optimizer}, learning rate {train.learning_rate:g}{options or ', the rest at its defaults'}",
+        ),
         ("batches", f"{train.batch_size} samples, reshuffled every epoch, the incomplete last one dropped"),
         ("length", f"{counted(train.epochs, 'epoch')}{_steps(results)}, {train.dtype}"),
         ("seeds", f"{len(results.seeds)} a condition; root seed {study.root_seed}"),
-        ("paired", "the conditions of one seed share split, shuffles and default draw; they differ in what is overwritten only"),
-        ("curves", "training: mean over an epoch's batches, taken before each update; test: the whole held-out set after the epoch"),
+        (
+            "paired",
+            "conditions of one seed share split, shuffles and default draw; they differ in what is overwritten only",
+        ),
+        (
+            "curves",
+            "training: mean over the batches, each before its update; test: the whole held-out set after the epoch",
+        ),
     )
 
 
@@ -41,14 +56,22 @@ def statistics(rows: Sequence[ConditionSummary]) -> Rows:
     return (
         ("n", f"{' or '.join(str(size) for size in sizes)} runs a condition, one a seed"),
         ("what varies", "the seed: held-out split, shuffles, and every weight that is not overwritten"),
-        ("at chance", "final test accuracy within four binomial standard errors of some class's share of that run's test set"),
-        ("learned", "not at chance, and at least half the way from chance to the median of the baseline's runs; partly: in between"),
+        (
+            "at chance",
+            "final test accuracy within four binomial standard errors of some class's share of that run's test set",
+        ),
+        (
+            "learned",
+            "not at chance, and at least half the way from chance to the baseline's median; partly: neither",
+        ),
         ("shares", f"Wilson interval, {level}"),
-        ("differences", f"condition minus baseline within a seed, in percentage points; mean with Student's t interval, {level}"),
+        (
+            "differences",
+            f"condition minus baseline within a seed, in percentage points; mean with Student's t interval, {level}",
+        ),
         (
             "significance",
-            f"two-sided sign-flip test of the mean difference (exact up to {EXACT_PAIRS} pairs), adjusted after Holm for "
-            f"{counted(compared, 'comparison')}; none claimed below {MINIMUM_PAIRS} pairs",
+            _test(compared),
         ),
     )
 
@@ -85,6 +108,19 @@ def sessions(results: Results) -> tuple[Rows, ...]:
             ("device", f"{each.device}, {counted(each.workers, 'worker')}"),
         )
         for each in results.environments
+    )
+
+
+def _data(results: Results) -> str:
+    data = results.data
+    sizes = f"{data.n_samples:,} samples, {data.n_features} features, {data.n_classes} classes"
+    return f"{data.name}: {sizes}, divided by {data.scale:g}"
+
+
+def _test(compared: int) -> str:
+    return (
+        f"two-sided sign-flip test of the mean difference (exact up to {EXACT_PAIRS} pairs), adjusted after Holm "
+        f"for {counted(compared, 'comparison')}; none claimed below {MINIMUM_PAIRS} pairs"
     )
 
 

@@ -1,4 +1,4 @@
-"""A strip of marks, one a seed, on an axis from 0 to 100 %: shows at a glance whether a condition's runs fall in groups."""
+"""A strip of marks, one a seed, on an axis from 0 to 100 %: shows whether a condition's runs fall in groups."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FILLED: frozenset[Outcome] = frozenset({"learned"})
 
 
 def strip(runs: Sequence[RunRecord], outcomes: Sequence[Outcome]) -> Markup:
-    """Returns an inline SVG of the final test accuracies: full circles learned, rings did not; the dotted line is chance.
+    """Returns an inline SVG of the final test accuracies: full circles learned, rings did not, dots are chance.
 
     Runs without a measured accuracy have no mark. Arguments: `outcomes` follows `runs`.
     """
@@ -26,7 +26,10 @@ def strip(runs: Sequence[RunRecord], outcomes: Sequence[Outcome]) -> Markup:
         if math.isfinite(run.final_test_accuracy_percent)
     ]
     chances = [run.chance_percent for run in runs if math.isfinite(run.chance_percent)]
-    marks = Markup("").join(_mark(x, y, outcome) for (x, y), outcome in zip(_places([v for v, _ in known]), [o for _, o in known], strict=True))
+    marks = Markup("").join(
+        _mark(x, y, outcome)
+        for (x, y), outcome in zip(_places([v for v, _ in known]), [o for _, o in known], strict=True)
+    )
     middle = HEIGHT / 2
     frame = Markup('<line class="axis" x1="{}" y1="{}" x2="{}" y2="{}"/>').format(EDGE, middle, WIDTH - EDGE, middle)
     return Markup('<svg class="strip" viewBox="0 0 {} {}" role="img" aria-label="{}">{}{}{}</svg>').format(

@@ -41,7 +41,7 @@ def history_rows(results: Results) -> list[dict[str, Cell]]:
 
 
 def write_runs_csv(results: Results, path: Path) -> Path:
-    """Writes runs.csv: equal numbers give equal bytes (shortest text that reads back the same); NaN is an empty field."""
+    """Writes runs.csv: equal numbers give equal bytes (the shortest text that reads back); NaN is an empty field."""
     return _write(path, RUN_COLUMNS, runs_rows(results))
 
 

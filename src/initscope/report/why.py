@@ -1,7 +1,7 @@
 """Why a condition ended as it did, assembled from what was measured in its own runs.
 
-Every sentence carries a number of these runs and is absent where the measurement says otherwise. Each fact weighs how far it
-decides the outcome; the weightiest are told first.
+Every sentence carries a number of these runs and is absent where the measurement says otherwise. Each fact weighs how
+far it decides the outcome; the weightiest are told first.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ def explain(results: Results, condition: str) -> Explanation:
     """
     facts = chosen_facts(measure(results, condition))
     if not facts:
-        return Explanation(headline="not measured in these runs", sentences=("Nothing was measured inside these runs.",))
+        return Explanation(
+            headline="not measured in these runs", sentences=("Nothing was measured inside these runs.",)
+        )
     return Explanation(headline=_headline(facts), sentences=tuple(fact.sentence for fact in facts))
 
 

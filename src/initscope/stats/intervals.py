@@ -45,7 +45,7 @@ def wilson(successes: int, n: int, *, level: float = 0.95) -> Interval:
         raise ValueError(f"successes must lie in 0..n, got {successes} of {n}")
     if n == 0:
         return _nowhere(level)
-    from scipy.special import ndtri  # type: ignore[import-untyped]  # scipy ships no types
+    from scipy.special import ndtri
 
     z = float(ndtri(0.5 + level / 2))
     share = successes / n

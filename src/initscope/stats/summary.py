@@ -18,10 +18,11 @@ from initscope.stats.paired import Paired, compare, holm
 class ConditionSummary:
     """What the runs of one condition say. Accuracies are final test accuracies in percent, NaN where none was measured.
 
-    `n` runs in all, `n_measured` of them finished with a measured accuracy: those the numbers rest on; `accuracies` are
-    theirs, by seed. `interval` is Student's t interval of `mean` over seeds. `paired` compares with the baseline seed by seed
-    (percentage points), None for the baseline itself and where it has no runs. `p_holm` is `paired.p` adjusted after Holm over
-    all conditions compared; NaN where no significance is claimed. `chance_percent` is the mean over runs of the largest class share.
+    `n` runs in all, `n_measured` of them finished with a measured accuracy: those the numbers rest on; `accuracies`
+    are theirs, by seed. `interval` is Student's t interval of `mean` over seeds. `paired` compares with the baseline
+    seed by seed (percentage points), None for the baseline itself and where it has no runs. `p_holm` is `paired.p`
+    adjusted after Holm over all conditions compared; NaN where no significance is claimed. `chance_percent` is the
+    mean over runs of the largest class share.
     """
 
     condition: str
@@ -42,15 +43,15 @@ class ConditionSummary:
 
 def final_accuracies(runs: tuple[RunRecord, ...]) -> dict[int, float]:
     """Returns seed -> final test accuracy (percent) of the runs that finished with a measured one."""
-    finished = (run for run in runs if run.status == "finished")
-    return {run.seed: run.final_test_accuracy_percent for run in finished if math.isfinite(run.final_test_accuracy_percent)}
+    found = {run.seed: run.final_test_accuracy_percent for run in runs if run.status == "finished"}
+    return {seed: value for seed, value in found.items() if math.isfinite(value)}
 
 
 def summarise(results: Results, *, level: float = 0.95) -> tuple[ConditionSummary, ...]:
     """Returns one summary a condition that has runs, in the study's order.
 
-    Arguments: `level` of every interval, in (0, 1). Holm's adjustment counts the comparisons with the baseline that have a
-    p value: those with at least six pairs.
+    Arguments: `level` of every interval, in (0, 1). Holm's adjustment counts the comparisons with the baseline that
+    have a p value: those with at least six pairs.
     """
     outcomes = classify(results)
     baseline = final_accuracies(results.baseline)

@@ -16,6 +16,8 @@ NAME = "results.db"
 DRAFT = "results.db.new"
 SIDE_FILES = ("-wal", "-shm", "-journal")
 PATIENCE_S = 15.0
+MAGIC, HEADER_BYTES, LARGEST_PAGE = b"SQLite format 3\0", 100, 65536
+"""The database file format: its first bytes, the length of its header, the page size written as 1."""
 
 
 def create_database(folder: Path) -> None:
@@ -67,14 +69,12 @@ def connect_reading(database: Path) -> sqlite3.Connection:
     In a folder where this user may not write, SQLite cannot keep its side files; if no writer left any, the
     file stands still and is read as it is.
     """
-    if not database.stat().st_size:
-        raise Damage("an empty file")
+    _check_length(database)
     try:
         return _checked(_connect(database, "mode=ro"), database)
     except sqlite3.OperationalError as error:
-        log = database.with_name(NAME + "-wal")
-        still = not os.access(database.parent, os.W_OK) and not (log.exists() and log.stat().st_size)
-        if error.sqlite_errorcode & 0xFF not in CLOSED or not still:
+        at_rest = not os.access(database.parent, os.W_OK) and not _has_log(database)
+        if error.sqlite_errorcode & 0xFF not in CLOSED or not at_rest:
             raise
         return _checked(_connect(database, "mode=ro&immutable=1"), database)
 
@@ -99,6 +99,30 @@ def snapshot(connection: sqlite3.Connection) -> Iterator[None]:
         yield
     finally:
         connection.rollback()
+
+
+def _check_length(database: Path) -> None:
+    """Raises Damage where the file is shorter than its header says; SQLite itself reads a torn last page as zeros.
+
+    A log means that a writer may be moving pages into the file just now: then only SQLite can tell. The header is
+    read first and the length last, so a writer that starts or ends in between raises no false alarm.
+    """
+    with database.open("rb") as file:
+        header = file.read(HEADER_BYTES)
+    if _has_log(database):
+        return
+    length = database.stat().st_size
+    if header[: len(MAGIC)] != MAGIC[: len(header)]:
+        raise Damage("not a database")
+    page_bytes, pages = int.from_bytes(header[16:18], "big"), int.from_bytes(header[28:32], "big")
+    expected = max(pages * (LARGEST_PAGE if page_bytes == 1 else page_bytes), HEADER_BYTES)
+    if length < expected:
+        raise Damage(f"a file cut off after {length} bytes" if length else "an empty file")
+
+
+def _has_log(database: Path) -> bool:
+    log = database.with_name(database.name + "-wal")
+    return log.exists() and log.stat().st_size > 0
 
 
 def _connect(database: Path, options: str) -> sqlite3.Connection:

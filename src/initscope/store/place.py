@@ -50,9 +50,11 @@ def check_results(folder: Path) -> None:
 
 
 def check_writable(folder: Path) -> None:
-    """Raises EnvironmentFault where this user may not write into the folder."""
+    """Raises EnvironmentFault where this user may not write into the folder or its results.db."""
     if not os.access(folder, os.W_OK | os.X_OK):
         raise unwritable(folder, "a folder that may not be written")
+    if (folder / NAME).exists() and not os.access(folder / NAME, os.W_OK):
+        raise unwritable(folder / NAME, "a file that may not be written")
 
 
 def _check_folder(folder: Path) -> None:

@@ -78,12 +78,12 @@ def refuse_newer(version: int, database: Path) -> None:
 
 def migrate(connection: sqlite3.Connection) -> None:
     """Brings the database to the newest schema; each migration is applied whole or not at all."""
-    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     for number in range(_number(connection, "user_version"), len(MIGRATIONS)):
         connection.execute("BEGIN IMMEDIATE")
         try:
             for statement in MIGRATIONS[number].statements:
                 connection.execute(statement)
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {number + 1}")
             connection.execute("COMMIT")
         except BaseException:

@@ -20,7 +20,7 @@ _LEAD = 24
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """A mistake with its place: `where` is file:line:column or an option, `excerpt` the line and the carets below it."""
+    """A mistake with its place: `where` is file:line:column or an option, `excerpt` the line and its carets."""
 
     where: str
     mistake: Mistake

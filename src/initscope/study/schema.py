@@ -29,6 +29,8 @@ def study_schema() -> dict[str, Any]:
     pattern_table = properties["conditions"]["additionalProperties"]
     pattern_table["description"] = "parameter-name pattern -> initializer, in order; a later pattern wins"
     pattern_table["additionalProperties"]["description"] = _INITIALIZER
+    del properties["name"]["default"]
+    properties["name"]["description"] = "short name; the output folder is runs/NAME; by default the name of the file"
     schema["$defs"]["ModelSpec"]["not"] = {"required": ["name", "factory"]}
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": "urn:initscope:study"}
     return {**head, **schema, "title": "initscope study"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -43,8 +43,12 @@ def mistakes_of(error: ValidationError, study: Mapping[str, Any]) -> list[Mistak
         if kind == _OWN_CHECKS:
             continue
         path = _path(detail["loc"], study, missing=kind in {"missing", "extra_forbidden"})
-        if path not in found:
-            found[path] = _mistake(kind, path, _at(study, path), detail.get("ctx") or {}, detail["msg"])
+        value = _at(study, path)
+        patterns = _unquoted_patterns(path, value) if path[0] == "conditions" and len(path) == 3 else []
+        if patterns:
+            found |= {mistake.path: mistake for mistake in patterns}
+        elif path not in found:
+            found[path] = _mistake(kind, path, value, detail.get("ctx") or {}, detail["msg"])
     return [mistake for path, mistake in found.items() if not (_is_option(path) and _has_inner(path, found))]
 
 
@@ -142,16 +146,32 @@ def _not_a_condition(path: Path, value: object) -> Mistake:
         what = f"{dotted(path)} must be a table of patterns and initializers, got {described(value)}"
         do = f'write [{dotted(path)}] and below it, for example, "*.bias" = "zeros"'
         return Mistake(path=path, what=what, do=do)
-    if isinstance(value, Mapping):
-        pattern, text = str(path[2]), value
-        while isinstance(text, Mapping) and text:
-            key, text = next(iter(text.items()))
-            pattern = f"{pattern}.{key}"
-        given = toml_value(text if isinstance(text, str) else "zeros")
-        what = f"the pattern {pattern} must stand in quotes, because it has a dot in it"
-        return Mistake(path=path, at="key", what=what, do=f'write "{pattern}" = {given}')
     what = f'{dotted(path)} must be an initializer in quotes, such as "zeros", got {described(value)}'
     return Mistake(path=path, what=what, do=_constant(value))
+
+
+def _unquoted_patterns(path: Path, value: object) -> list[Mistake]:
+    """Returns a mistake for each pattern such as hidden1.weight without quotes: TOML takes it for a table in a table.
+
+    None where the value is no such table, that is where not all it leads to is text.
+    """
+    leaves = list(_leaves(path, value))
+    if not isinstance(value, Mapping) or not all(isinstance(text, str) for _, text in leaves):
+        return []
+    found = []
+    for leaf, text in leaves:
+        pattern = ".".join(str(part) for part in leaf[2:])
+        what = f"the pattern {pattern} must stand in quotes, because it has a dot in it"
+        found.append(Mistake(path=leaf, at="key", what=what, do=f"write {toml_key(pattern)} = {toml_value(text)}"))
+    return found
+
+
+def _leaves(path: Path, value: object) -> Iterator[tuple[Path, object]]:
+    if not isinstance(value, Mapping):
+        yield path, value
+        return
+    for key, inner in value.items():
+        yield from _leaves((*path, key), inner)
 
 
 def _constant(value: object) -> str | None:

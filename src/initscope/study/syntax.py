@@ -10,31 +10,46 @@ from initscope.study.toml_index import Span, index_prefix
 
 _PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 _AGAIN = ("Cannot overwrite", "Cannot declare", "Cannot mutate", "Duplicate inline table key")
+_UNCLOSED = ("Expected \"'", "Unterminated string")
 _WORD = re.compile(r"[A-Za-z_][^\s,\]}#]*")
+_LETTER = re.compile(r"(?:Illegal|Found invalid) character (.*)")
 _PLAIN = {
     "Expected '=' after a key in a key/value pair": "there is no '=' after the key",
     "Expected newline or end of document after a statement": "the line should have ended here",
     "Invalid value": "this is no TOML value",
+    "Unescaped '\\' in a string": "a backslash in double quotes starts an escape, and this is none",
     "Invalid statement": "here a key, a [table] or a comment is wanted",
-    "Illegal character '\\n'": "the quotes are not closed on this line",
 }
 
 
-def syntax_mistake(error: Exception, text: str) -> tuple[Mistake, Span]:
-    """Returns what `tomllib` found wrong with `text`, and where; `error` is what it raised."""
+def syntax_mistake(error: Exception, text: str) -> tuple[Mistake, Span | None]:
+    """Returns what `tomllib` found wrong with `text`, and where if it said so; `error` is what it raised."""
     if isinstance(error, RecursionError):
-        return Mistake(path=(), what="lists or tables are nested too deeply"), (0, 0)
+        return Mistake(path=(), what="lists or tables are nested too deeply"), None
     found = _PLACE.search(str(error))
     if not found:
-        return Mistake(path=(), what=_lowered(str(error))), (0, 0)
+        return Mistake(path=(), what=_lowered(str(error))), None
     message = str(error)[: found.start()]
     at = _offset(text, found)
     if message.startswith(_AGAIN):
         return _given_twice(message, text, at)
+    if message.startswith(_UNCLOSED) and (opened := index_prefix(text).stopped) is not None:
+        return Mistake(path=(), what="the quotes that open here are not closed"), (opened, opened + 1)
+    if message.startswith("Unescaped"):
+        at = max(text.rfind("\\", 0, at), 0)
     word = _WORD.match(text, at)
     do = _what_to_do(message, text, at)
     end = word.end() if word and do else at + 1
-    return Mistake(path=(), what=_PLAIN.get(message, _lowered(message)), do=do), (at, end)
+    return Mistake(path=(), what=_in_plain_words(message), do=do), (at, end)
+
+
+def _in_plain_words(message: str) -> str:
+    if found := _LETTER.fullmatch(message):
+        unclosed = found.group(1) == "'\\n'"
+        return (
+            "the quotes are not closed on this line" if unclosed else f"the character {found.group(1)} is not allowed"
+        )
+    return _PLAIN.get(message, _lowered(message))
 
 
 def _offset(text: str, found: re.Match[str]) -> int:
@@ -67,7 +82,7 @@ def _what_to_do(message: str, text: str, at: int) -> str | None:
         key = text[start:].split("=")[0].split("\n")[0].strip()
         if re.fullmatch(r"[\w.*?-]*[*?][\w.*?-]*", key):
             return f'put the pattern in quotes: "{key}"'
-    return None
+    return r"write \\ for \, or put the text in single quotes" if message.startswith("Unescaped") else None
 
 
 def _lowered(message: str) -> str:

@@ -5,7 +5,6 @@ The scanner never validates. It is right on valid TOML; on anything else it may 
 
 from __future__ import annotations
 
-import contextlib
 import re
 import tomllib
 from collections.abc import Mapping
@@ -17,8 +16,8 @@ Span = tuple[int, int]
 _STRINGS = (
     r'"""(?:\\.|[^\\])*?"""(?:"{0,2})',
     r"'''.*?'''(?:'{0,2})",
-    r'"(?:\\.|[^"\\\n])*"',
-    r"'[^'\n]*'",
+    r'"(?!"")(?:\\.|[^"\\\n])*"',
+    r"'(?!'')[^'\n]*'",
 )
 _STRING = re.compile("|".join(_STRINGS), re.DOTALL)
 _BARE_KEY = re.compile(r"""[^\s=.,\[\]{}#"']+""")
@@ -43,11 +42,13 @@ class TomlIndex:
 
     A path holds keys and, inside arrays, indices: `("conditions", "all-zero", "*")`, `("model", "hidden", 1)`. Every
     path has a key span; a table under a header of its own has no value span; an array's item has one span for both.
+    `stopped` is the offset where the scanner lost its way, None on valid TOML.
     """
 
     keys: Mapping[Path, Span] = field(default_factory=dict)
     values: Mapping[Path, Span] = field(default_factory=dict)
     repeats: tuple[Repeat, ...] = ()
+    stopped: int | None = None
 
     def key(self, path: Path) -> Span | None:
         """Returns the span of the key at `path`, without its neighbours in a dotted key; None where there is none."""
@@ -75,9 +76,12 @@ def index_toml(text: str) -> TomlIndex:
 def index_prefix(text: str) -> TomlIndex:
     """Returns what can be found up to the place where the scanner loses its way: for texts that are not valid."""
     scanner = _Scanner(text)
-    with contextlib.suppress(ValueError, RecursionError):
+    stopped = None
+    try:
         scanner.document()
-    return TomlIndex(keys=scanner.keys, values=scanner.values, repeats=tuple(scanner.repeats))
+    except (ValueError, RecursionError):
+        stopped = scanner.at
+    return TomlIndex(keys=scanner.keys, values=scanner.values, repeats=tuple(scanner.repeats), stopped=stopped)
 
 
 def unquoted(key: str) -> str:
@@ -86,10 +90,10 @@ def unquoted(key: str) -> str:
 
 
 class _Scanner:
-    """One pass over a text; `keys`, `values` and `repeats` fill up on the way."""
+    """One pass over a text; `keys`, `values` and `repeats` fill up on the way to the offset `at`."""
 
     def __init__(self, text: str) -> None:
-        self._text, self._at = text, 0
+        self._text, self.at = text, 0
         self._tables_of_array: dict[Path, int] = {}
         self._headers: set[Path] = set()
         self.keys: dict[Path, Span] = {}
@@ -100,7 +104,7 @@ class _Scanner:
         """Scans the whole text."""
         table: Path = ()
         self._skip(_GAP)
-        while self._at < len(self._text):
+        while self.at < len(self._text):
             if self._next("["):
                 table = self._header()
             else:
@@ -109,8 +113,8 @@ class _Scanner:
 
     def _header(self) -> Path:
         """Scans `[a.b]` or `[[a.b]]` and returns the path of the table it opens."""
-        width = 2 if self._text.startswith("[[", self._at) else 1
-        self._at += width
+        width = 2 if self._text.startswith("[[", self.at) else 1
+        self.at += width
         parts = self._dotted_key()
         self._expect("]" * width)
         path: Path = ()
@@ -166,22 +170,22 @@ class _Scanner:
         """Scans `a."b c".d` and the blanks around it."""
         parts = [self._simple_key()]
         while self._next("."):
-            self._at += 1
+            self.at += 1
             parts.append(self._simple_key())
         return parts
 
     def _simple_key(self) -> _Part:
         self._skip(_BLANK)
-        start = self._at
+        start = self.at
         quoted = self._text[start : start + 1] in {'"', "'"}
         self._take(_STRING if quoted else _BARE_KEY)
-        span = (start, self._at)
+        span = (start, self.at)
         self._skip(_BLANK)
         return unquoted(self._text[slice(*span)]), span
 
     def _value(self, path: Path) -> None:
         """Scans one value and notes its span."""
-        start = self._at
+        start = self.at
         if self._next("["):
             self._array(path)
         elif self._next("{"):
@@ -189,28 +193,28 @@ class _Scanner:
         elif self._next('"') or self._next("'"):
             self._take(_STRING)
         else:
-            self._at = start + len(self._take(_BARE_VALUE).rstrip())
-        self.values.setdefault(path, (start, self._at))
+            self.at = start + len(self._take(_BARE_VALUE).rstrip())
+        self.values.setdefault(path, (start, self.at))
 
     def _array(self, path: Path) -> None:
-        self._at += 1
+        self.at += 1
         self._skip(_GAP)
         index = 0
         while not self._next("]"):
-            start = self._at
+            start = self.at
             self._value((*path, index))
-            self.keys.setdefault((*path, index), (start, self._at))
+            self.keys.setdefault((*path, index), (start, self.at))
             index += 1
             self._comma("]")
-        self._at += 1
+        self.at += 1
 
     def _inline_table(self, path: Path) -> None:
-        self._at += 1
+        self.at += 1
         self._skip(_GAP)
         while not self._next("}"):
             self._pair(path)
             self._comma("}")
-        self._at += 1
+        self.at += 1
 
     def _comma(self, closing: str) -> None:
         """Steps over what stands between two items; there must be a comma unless the closing bracket follows."""
@@ -220,21 +224,21 @@ class _Scanner:
             self._skip(_GAP)
 
     def _next(self, mark: str) -> bool:
-        return self._text.startswith(mark, self._at)
+        return self._text.startswith(mark, self.at)
 
     def _expect(self, mark: str) -> None:
         if not self._next(mark):
-            raise ValueError(f"expected {mark!r} at offset {self._at}")
-        self._at += len(mark)
+            raise ValueError(f"expected {mark!r} at offset {self.at}")
+        self.at += len(mark)
 
     def _take(self, pattern: re.Pattern[str]) -> str:
-        found = pattern.match(self._text, self._at)
+        found = pattern.match(self._text, self.at)
         if not found:
-            raise ValueError(f"nothing to read at offset {self._at}")
-        self._at = found.end()
+            raise ValueError(f"nothing to read at offset {self.at}")
+        self.at = found.end()
         return found.group()
 
     def _skip(self, pattern: re.Pattern[str]) -> None:
-        found = pattern.match(self._text, self._at)
+        found = pattern.match(self._text, self.at)
         if found:
-            self._at = found.end()
+            self.at = found.end()

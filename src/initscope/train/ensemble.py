@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 from initscope.base.errors import InitscopeError
 from initscope.modules.layers import find_layers
 from initscope.records.run import History, RunRecord
+from initscope.train.aligned import AlignedRows, missing_rows, repeat_last
 from initscope.train.freeze import Freezer
 from initscope.train.optimisers import build_optimiser
 from initscope.train.probe import Moment, Prober, TestView, first_steps
@@ -28,9 +29,10 @@ from initscope.train.task import (
     torch_dtype,
 )
 
-
 def train_ensemble(task: EnsembleTask, *, progress: Progress = lambda epoch: None) -> EnsembleResult:
     """Returns the records of all runs of `task`.
+
+    A run's bits do not depend on which runs it shares the ensemble with (tested): see `whole_rows` and `AlignedRows` for how.
 
     A run whose loss leaves the finite numbers is frozen at the parameters it had before that update and recorded as
     diverged; its neighbours are not touched. Torch's thread count is the caller's affair: bits are the same on one machine
@@ -39,16 +41,28 @@ def train_ensemble(task: EnsembleTask, *, progress: Progress = lambda epoch: Non
     Raises: UsageError for a model that cannot be trained as an ensemble, or an optimiser that is not elementwise.
     """
     started = time.perf_counter()
-    training = _Training(task)
-    curves = _Curves.empty(runs=len(task.runs), epochs=task.train.epochs)
+    wanted = len(task.runs)
+    training = _Training(whole_rows(task))
+    curves = _Curves.empty(runs=len(training.task.runs), epochs=task.train.epochs)
     moments: list[Moment] = []
     for epoch in range(task.train.epochs):
         losses, correct = training.epoch(epoch, moments)
         view = training.look()
-        curves.enter(epoch, losses, correct / task.train.batch_size, view, training.freezer.frozen)
+        curves.enter(epoch, losses, correct, view, training.freezer.frozen, samples=len(losses) * task.train.batch_size)
         moments.append(training.probe(view, training.peek(epoch + 1)))
         progress(epoch + 1)
-    return training.result(curves, moments, wall_s=time.perf_counter() - started)
+    return training.result(wanted, curves, moments, wall_s=time.perf_counter() - started)
+
+
+def whole_rows(task: EnsembleTask) -> EnsembleTask:
+    """Returns the task with its last run repeated until its rows are whole (see `initscope.train.aligned`)."""
+    extra = missing_rows(len(task.runs), samples=task.train.batch_size)
+
+    def filled(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {path: repeat_last(value, extra) for path, value in values.items()}
+
+    runs = task.runs + task.runs[-1:] * extra
+    return replace(task, runs=runs, start=filled(task.start), buffers=filled(task.buffers))
 
 
 @dataclass(kw_only=True, eq=False)
@@ -64,13 +78,14 @@ class _Curves:
     def empty(cls, *, runs: int, epochs: int) -> _Curves:
         return cls(**{name: np.full((runs, epochs), np.nan) for name in ("train_loss", "train_accuracy", "test_accuracy")})
 
-    def enter(self, epoch: int, losses: Tensor, share_correct: Tensor, view: TestView, frozen: Mapping[int, int]) -> None:
-        """Writes one epoch; `losses` and `share_correct` are "step run". Frozen runs stay NaN."""
+    def enter(self, epoch: int, losses: Tensor, correct: Tensor, view: TestView, frozen: Mapping[int, int], *, samples: int) -> None:
+        """Writes one epoch of `samples` samples; `losses` and `correct` are "step run". Frozen runs stay NaN."""
         if epoch == 0:
             self.first_loss = losses[0].cpu().double().numpy()
         alive = [run for run in range(losses.shape[1]) if run not in frozen]
-        self.train_loss[alive, epoch] = losses.double().mean(dim=0).cpu().numpy()[alive]
-        self.train_accuracy[alive, epoch] = 100.0 * share_correct.double().mean(dim=0).cpu().numpy()[alive]
+        by_run = np.ascontiguousarray(losses.double().cpu().numpy().T)  # a row a run: sums in the same order for any width
+        self.train_loss[alive, epoch] = by_run.mean(axis=1)[alive]
+        self.train_accuracy[alive, epoch] = (100.0 * correct.sum(dim=0).double() / samples).cpu().numpy()[alive]
         self.test_accuracy[alive, epoch] = view.accuracy_percent[alive]
 
 
@@ -85,11 +100,12 @@ class _Training:
         self.inputs, self.labels = task.inputs.to(self.device, self.dtype), task.labels.to(self.device)
         self.keys = torch.tensor([dropout_key(task.root_seed, run.seed) for run in task.runs], device=self.device)
         self.seeds = {run.seed: self._seed_data(run.seed) for run in task.runs}
-        self.optimiser = build_optimiser(task.train, list(self.parameters.values()))
+        self.rows = AlignedRows(self.parameters)
+        self.parameters = self.rows.values
+        self.optimiser = build_optimiser(task.train, self.rows.leaves)
         self.freezer = Freezer(self.parameters)
         self.updates = 0
         self.model = task.model.to(self.device, self.dtype).train()
-        self.model.requires_grad_(requires_grad=False)
         self.prober = self._prober()
         self.step = self._trace()
 
@@ -147,9 +163,8 @@ class _Training:
 
     def _descend(self, gradients: Mapping[str, Tensor], loss: Tensor) -> None:
         self.freezer.watch(loss, update=self.updates)
-        for path, parameter in self.parameters.items():
-            parameter.grad = gradients[path]
-        self.freezer.before(self.parameters)
+        self.freezer.before(self.parameters, gradients)
+        self.rows.take(gradients)
         self.optimiser.step()
         self.freezer.after(self.parameters)
         self.updates += 1
@@ -178,9 +193,9 @@ class _Training:
             self.updates, view, parameters=self.parameters, start=self.start, gradients=gradients
         )
 
-    def result(self, curves: _Curves, moments: list[Moment], *, wall_s: float) -> EnsembleResult:
-        """Returns the records and the kept weights."""
-        records = tuple(self._record(index, curves, moments, wall_s) for index in range(len(self.task.runs)))
+    def result(self, runs: int, curves: _Curves, moments: list[Moment], *, wall_s: float) -> EnsembleResult:
+        """Returns the records and the kept weights of the first `runs` rows."""
+        records = tuple(self._record(index, curves, moments, wall_s / runs) for index in range(runs))
         return EnsembleResult(records=records, weights=self._kept())
 
     def _record(self, index: int, curves: _Curves, moments: list[Moment], wall_s: float) -> RunRecord:
@@ -198,7 +213,7 @@ class _Training:
             n_test=len(test),
             class_shares=tuple(float(count) / len(test) for count in counts),
             first_step_loss=float(curves.first_loss[index]),
-            wall_s=wall_s / len(self.task.runs),
+            wall_s=wall_s,
             history=History(
                 train_loss=curves.train_loss[index].copy(),
                 train_accuracy_percent=curves.train_accuracy[index].copy(),

@@ -31,15 +31,13 @@ class Freezer:
             self.frozen.setdefault(row, update)
         self._rows = torch.tensor(sorted(self.frozen), device=losses.device)
 
-    def before(self, parameters: Mapping[str, Tensor]) -> None:
+    def before(self, parameters: Mapping[str, Tensor], gradients: Mapping[str, Tensor]) -> None:
         """Remembers the frozen rows and clears their gradients, so that no NaN enters the optimiser's state."""
         if not self.frozen:
             return
         self._held = {path: parameters[path][self._rows].clone() for path in self._paths}
         for path in self._paths:
-            gradient = parameters[path].grad
-            if gradient is not None:
-                gradient[self._rows] = 0.0
+            gradients[path][self._rows] = 0.0
 
     def after(self, parameters: Mapping[str, Tensor]) -> None:
         """Puts the frozen rows back."""

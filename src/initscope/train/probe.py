@@ -16,6 +16,7 @@ from initscope.measures.signal import SignalSums, alive_units, units_last
 from initscope.measures.width import distinct_units, similar_groups
 from initscope.modules.layers import Layer
 from initscope.records.run import Probes
+from initscope.train.aligned import missing_rows, repeat_last
 
 TOLERANCE = 1e-3
 CHUNK = 1024
@@ -63,12 +64,22 @@ class Prober:
 
     def view(self, state: Mapping[str, Tensor], groups: Sequence[tuple[slice, Tensor, Tensor]]) -> TestView:
         """Returns what the held-out sets show. `groups` are (rows of the ensemble, inputs, labels), a seed each."""
+        fast = torch.backends.mha.get_fastpath_enabled()
+        torch.backends.mha.set_fastpath_enabled(False)  # torch's fused evaluation of attention knows no vmap
         self._model.eval()
         try:
-            parts = [self._view_group({k: v[rows] for k, v in state.items()}, x, y) for rows, x, y in groups]
+            parts = [self._view_rows({k: v[rows] for k, v in state.items()}, x, y) for rows, x, y in groups]
         finally:
             self._model.train()
+            torch.backends.mha.set_fastpath_enabled(fast)
         return TestView(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in parts[0].__dict__})
+
+    def _view_rows(self, state: Mapping[str, Tensor], inputs: Tensor, labels: Tensor) -> TestView:
+        """A view of one group, its rows made whole, so that a run's bits do not depend on the group's size."""
+        runs = len(next(iter(state.values())))
+        extra = missing_rows(runs, samples=len(inputs))
+        view = self._view_group({path: repeat_last(value, extra) for path, value in state.items()}, inputs, labels)
+        return TestView(**{name: values[:runs] for name, values in view.__dict__.items()})
 
     def _view_group(self, state: Mapping[str, Tensor], inputs: Tensor, labels: Tensor) -> TestView:
         runs = len(next(iter(state.values())))

@@ -1,0 +1,66 @@
+"""Why a run's bits do not depend on the company it is trained in.
+
+Torch's kernels treat the entries that fill no whole vector register with scalar code, which may round differently (no fused
+multiply-add, another exp or tanh), and a lone matrix takes another product kernel than a stack. Which entries those are
+depends on the number of runs. So ensembles are filled up to whole rows, and what the optimiser sees is padded: then a run
+is always computed by the same instructions. Tested bitwise over ensemble sizes, models and optimisers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+LANES = 64
+"""Entries; a multiple of every processor's vector width and of torch's unrolling of it."""
+UNROLLED = 32
+"""Entries torch's elementwise loops take at a time at most (two registers of 512 bits)."""
+
+
+def missing_rows(runs: int, *, samples: int) -> int:
+    """Returns how many rows to add to `runs` so that rows x `samples` fills whole registers, and no row is alone."""
+    return -runs % max(2, UNROLLED // math.gcd(UNROLLED, samples))
+
+
+def repeat_last(stacked: Tensor, times: int) -> Tensor:
+    """Returns "run *shape" with its last row repeated `times` more times."""
+    return torch.cat([stacked, stacked[-1:].expand(times, *stacked.shape[1:])]) if times else stacked
+
+
+class AlignedRows:
+    """Holds copies of stacked parameters, padded at the end to a multiple of `LANES` entries.
+
+    `values` are the parameters {path: "run *shape"}, `leaves` what the optimiser is given; both share memory.
+    """
+
+    def __init__(self, parameters: Mapping[str, Tensor]) -> None:
+        self.values: dict[str, Tensor] = {}
+        self.leaves: list[Tensor] = []
+        self._inside: list[tuple[str, Tensor, Tensor]] = []
+        self._whole: list[tuple[str, Tensor]] = []
+        for path, parameter in parameters.items():
+            self._hold(path, parameter)
+
+    def _hold(self, path: str, parameter: Tensor) -> None:
+        count = parameter.numel()
+        if count % LANES == 0:
+            leaf = parameter.clone(memory_format=torch.contiguous_format)
+            self.values[path] = leaf
+            self._whole.append((path, leaf))
+        else:
+            leaf = parameter.new_zeros(count + -count % LANES)
+            leaf.grad = torch.zeros_like(leaf)
+            self.values[path] = leaf[:count].view(parameter.shape)
+            self.values[path].copy_(parameter)
+            self._inside.append((path, leaf, leaf.grad[:count].view(parameter.shape)))
+        self.leaves.append(leaf)
+
+    def take(self, gradients: Mapping[str, Tensor]) -> None:
+        """Makes `gradients` {path: "run *shape"} the ones the optimiser's next step reads."""
+        for path, leaf in self._whole:
+            leaf.grad = gradients[path].contiguous()
+        for path, _, inside in self._inside:
+            inside.copy_(gradients[path])
