@@ -21,8 +21,9 @@ def test_the_answer_names_who_always_sometimes_and_never_learned_with_numbers() 
     runs = tuple(make_run(key, seed, end=end) for key, pair in ends.items() for seed, end in enumerate(pair))
     results = replace(make_results(seeds=2), runs=runs)
     assert answer(results, summarise(results)) == (
-        "After 10 epochs, default learned in all 2 seeds (median test accuracy 94.5 %); weights-zero-biases-default in 1 of 2 "
-        "(from 11.7 % to 90.0 %); all-zero in none (11.7 %; the largest class alone gives 11.7 %)."
+        "After 10 epochs, default learned in all 2 seeds (median test accuracy 94.5 %); "
+        "weights-zero-biases-default in 1 of 2 (from 11.7 % to 90.0 %); "
+        "all-zero in none (11.7 %; the largest class alone gives 11.7 %)."
     )
 
 

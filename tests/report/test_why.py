@@ -52,8 +52,8 @@ def test_gradients_that_come_late_are_told_with_their_steps() -> None:
     first = {"hidden2.weight": 1, "hidden2.bias": 1, "hidden1.weight": 3, "hidden1.bias": 3, "input.weight": 16}
     results = results_with(lambda run: without_gradient(run, first))
     assert sentences(results, "late-gradient") == [
-        "Gradients other than zero first arrive in input.bias and output.* at step 0; in hidden2.* at step 1; in hidden1.* "
-        "at step 3; in input.weight by step 16, in all 10 seeds."
+        "Gradients other than zero first arrive in input.bias and output.* at step 0; in hidden2.* at step 1; in "
+        "hidden1.* at step 3; in input.weight by step 16, in all 10 seeds."
     ]
     assert not sentences(results, "all-gradients")
 
@@ -68,8 +68,8 @@ def test_gradients_that_never_come_are_told_with_the_number_of_measured_steps() 
 def test_a_gradient_pattern_that_only_some_seeds_share_says_how_many() -> None:
     results = results_with(lambda run: without_gradient(run, {"input.bias": 1}) if run.seed < 7 else run)
     assert sentences(results, "late-gradient") == [
-        "Gradients other than zero first arrive in input.weight, hidden1.*, hidden2.* and output.* at step 0; in input.bias "
-        "at step 1, in 7 of 10 seeds."
+        "Gradients other than zero first arrive in input.weight, hidden1.*, hidden2.* and output.* at step 0; in "
+        "input.bias at step 1, in 7 of 10 seeds."
     ]
 
 
@@ -145,8 +145,8 @@ def widths(run: RunRecord, start: tuple[int, ...], end: tuple[int, ...]) -> RunR
 def test_equal_units_are_told_as_staying_equal_or_as_parting() -> None:
     stay = results_with(lambda run: widths(run, (1, 1, 1), (1, 1, 1)))
     assert sentences(stay, "equal-units") == [
-        "Distinct units, to the bit, at the start and still at the end: input 1 of 64, hidden1 1 of 32 and hidden2 1 of 32 "
-        "(in all 10 seeds)."
+        "Distinct units, to the bit, at the start and still at the end: input 1 of 64, hidden1 1 of 32 and hidden2 1 "
+        "of 32 (in all 10 seeds)."
     ]
     part = results_with(lambda run: widths(run, (1, 1, 1), (64, 32, 32)))
     assert sentences(part, "equal-units") == [
@@ -167,9 +167,9 @@ def rounded(run: RunRecord, ratio: float, *, signal: float = 2e5) -> RunRecord:
 def test_residues_below_the_rounding_unit_under_huge_signals_are_called_rounding_with_the_number_format() -> None:
     found = sentences(results_with(lambda run: rounded(run, 3e-8)), "rounding")
     assert found == [
-        "These runs are decided by rounding (float32): at step 0 the gradients of the hidden layers are at most 3e-08 times "
-        "the largest gradient, and float32 itself rounds at 1.2e-07, in all 10 seeds; adam divides each by its own size "
-        "and so turns it into a full step of 0.01."
+        "These runs are decided by rounding (float32): at step 0 the gradients of the hidden layers are at most 3e-08 "
+        "times the largest gradient, and float32 itself rounds at 1.2e-07, in all 10 seeds; adam divides each by its "
+        "own size and so turns it into a full step of 0.01."
     ]
 
 
@@ -192,8 +192,8 @@ def test_starved_units_are_counted_against_the_baseline() -> None:
         return probed(run, unmoved_share=shares)
 
     assert sentences(results_with(change), "starved-units") == [
-        "Units whose bias never moved, median over seeds: 16 of 32 in hidden1; in the baseline hardly any, yet 10 of 10 "
-        "seeds learned with the others."
+        "Units whose bias never moved, median over seeds: 16 of 32 in hidden1; in the baseline hardly any, yet 10 of "
+        "10 seeds learned with the others."
     ]
     assert not sentences(results_with(lambda run: run), "starved-units")
 
@@ -206,8 +206,8 @@ def test_inputs_that_look_the_same_at_the_start_are_told_with_what_became_of_it(
         return probed(run, input_share=share)
 
     assert sentences(results_with(change), "same-input") == [
-        "At the start every input looks the same in hidden1 and hidden2: none of the signal depends on it, in all 10 seeds; "
-        "at the end hidden2 tells inputs apart in all 10 seeds."
+        "At the start every input looks the same in hidden1 and hidden2: none of the signal depends on it, in all 10 "
+        "seeds; at the end hidden2 tells inputs apart in all 10 seeds."
     ]
     assert not sentences(results_with(lambda run: run), "same-input")
 

@@ -53,9 +53,18 @@ def band_of(values: NDArray[np.floating]) -> Band:
 
 
 def draw_seeds(
-    axes: Axes, x: NDArray[np.floating], values: NDArray[np.floating], colour: str, dashes: Dashes = SOLID
+    axes: Axes,
+    x: NDArray[np.floating],
+    values: NDArray[np.floating],
+    colour: str,
+    dashes: Dashes = SOLID,
+    *,
+    rasterized: bool = False,
 ) -> None:
-    """Draws every row of `values` (Float "run point") as a thin, translucent curve over `x`: one artist for all."""
+    """Draws every row of `values` (Float "run point") as a thin, translucent curve over `x`: one artist for all.
+
+    `rasterized` curves are a picture inside an SVG file, which is smaller where there are many with many points.
+    """
     curves = []
     for row in values:
         points = np.column_stack([x, row])[np.isfinite(row)]
@@ -65,6 +74,7 @@ def draw_seeds(
         return
     faint = LineCollection(curves, colors=[colour], linewidths=0.8, alpha=faintness(len(curves)), linestyles=[dashes])
     faint.set_zorder(2.0)
+    faint.set_rasterized(rasterized)
     faint.set_label("_seeds")
     axes.add_collection(faint, autolim=True)
 

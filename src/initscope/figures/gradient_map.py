@@ -183,13 +183,17 @@ def _write_cell(axes: Axes, x: int, y: int, cell: GradientCell, room: float, ink
     )
 
 
+def _tick(value: float, _: int | None) -> str:
+    return f"{value:g}" if 1e-4 <= value < 1e5 else compact(value)
+
+
 def _draw_scale(page: Page, scale: ScalarMappable) -> None:
     axes = page.axes(page.right + 0.25, page.bottom, page.right + 0.42, page.top, grid="")
     bar = page.figure.colorbar(scale, cax=axes)
     bar.set_label("gradient norm at step 0", fontsize=SMALL_PT)
     bar.ax.tick_params(labelsize=SMALL_PT, colors=SOFT_INK, labelcolor=INK)
     bar.ax.minorticks_off()
-    bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: compact(value)))
+    bar.ax.yaxis.set_major_formatter(FuncFormatter(_tick))
     bar.outline.set_visible(False)
 
 

@@ -82,9 +82,9 @@ def draw_layer_deaths(results: Results) -> Drawing:
     page = open_page(title, subtitle, left=0.95, right=1.75, key=0.62)
     _draw_panels(page, results, end.condition, seeds)
     caption = (
-        f"{subtitle}. A line ends with a cross where the layer dies for good and runs on where it lives. Steps are those "
-        "at which the network was probed, so an event may lie between two of them; the axis is logarithmic from step 1 "
-        "on."
+        f"{subtitle}. A line ends with a cross where the layer dies for good and runs on where it lives. Steps are "
+        "those at which the network was probed, so an event may lie between two of them; the axis is logarithmic from "
+        "step 1 on."
     )
     return Drawing(
         name=name,
@@ -163,8 +163,9 @@ def _title(end: Ends, seeds: Sequence[SeedLives]) -> str:
     if not others:
         return start
     if not deaths:
-        return f"{start}; in the other {len(others)} no whole layer died"
-    where = f"in {'' if len(deaths) == len(others) else f'{len(deaths)} of '}the other {len(others)}"
+        return f"{start}; in the others no whole layer died" if learned else f"{start}; no whole layer died"
+    rest = f"{len(others)}" if learned == 0 else "the other" + (f" {len(others)}" if len(others) > 1 else "")
+    where = f"in {rest}" if len(deaths) == len(others) else f"in {len(deaths)} of {rest}"
     too = f", as in {len(alike)} that learned" if alike else ""
     when = "from the start" if max(deaths) == 0 else f"by step {max(deaths):,}"
     return f"{start}; {where} a whole layer was dead {when}{too}"

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from initscope.base.quantities import percent
 from initscope.figures.drawing import MOST_ROWS, Cell, Columns, Drawing, columns_of
-from initscope.figures.groups import ends_of
+from initscope.figures.groups import ends_of, groups_of
 from initscope.figures.page import Page, open_page, wrapped_name
 from initscope.figures.style import CHANCE_INK, INK, SMALL_PT, SOFT_INK, looks
 from initscope.figures.words import chance_of, data_of, ends_sentence, seeds_behind
@@ -50,10 +50,10 @@ def draw_outcomes(results: Results) -> Drawing:
     _draw_lines(page, axes, results)
     _write_shares(page, axes, shares, other=other)
     caption = (
-        f"{subtitle}. A point is one seed, moved up or down only to be seen; a bar is the median. At chance: within "
-        "four binomial standard errors of some class's share of the run's held-out set; learned: at least half the way from "
-        f"chance to the median of {results.study.baseline}; partly: the others. Failed runs are not counted in the "
-        "shares."
+        f"{subtitle}. A point is one seed, moved up or down only to be seen; a bar is the median (of learners and "
+        "of the others where outcomes split). At chance: within four binomial standard errors of some class's share of "
+        "the run's held-out set; learned: at least half the way from chance to the median of "
+        f"{results.study.baseline}; partly: the others. Failed runs are not counted in the shares."
     )
     return Drawing(
         name="outcomes",
@@ -100,8 +100,9 @@ def _draw_row(axes: Axes, results: Results, row: int, key: str) -> None:
         color=look.colour, alpha=0.75, markeredgecolor="white", markeredgewidth=0.5, zorder=3.0, clip_on=False,
         label=f"_{key}",
     )  # fmt: skip
-    middle = float(np.median(values))
-    axes.plot([middle, middle], [row - 0.36, row + 0.36], color=INK, linewidth=1.8, zorder=4.0, label="_median")
+    # A median a group: one for all would stand in the gap between learners and the others.
+    for middle in (group.median_percent for group in groups_of(results, key)):
+        axes.plot([middle, middle], [row - 0.36, row + 0.36], color=INK, linewidth=1.8, zorder=4.0, label="_median")
 
 
 def _draw_lines(page: Page, axes: Axes, results: Results) -> None:

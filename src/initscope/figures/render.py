@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 import matplotlib
 
@@ -10,6 +11,9 @@ from initscope.figures.drawing import Drawing
 from initscope.figures.style import house
 
 DOTS_PER_INCH = 200
+# Path coordinates are points; a hundredth of one cannot be seen, and the digits behind it are a third of the file.
+_COORDINATES = re.compile(r' (?:d|x|y)="[^"]*"')
+_LONG_NUMBER = re.compile(r"(\.\d\d)\d+")
 
 
 def to_svg(drawing: Drawing) -> str:
@@ -19,7 +23,11 @@ def to_svg(drawing: Drawing) -> str:
         drawing.figure.savefig(
             stream, format="svg", dpi=DOTS_PER_INCH, metadata={"Date": None, "Creator": None, "Title": drawing.title}
         )
-    return stream.getvalue().decode("utf-8")
+    return _COORDINATES.sub(_rounded, stream.getvalue().decode("utf-8"))
+
+
+def _rounded(match: re.Match[str]) -> str:
+    return _LONG_NUMBER.sub(r"\1", match.group())
 
 
 def to_png(drawing: Drawing) -> bytes:

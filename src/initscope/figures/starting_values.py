@@ -59,9 +59,9 @@ def draw_starting_values(
     page = open_page(title, subtitle, left=0.95, right=_LABELS_IN + 0.2, key=0.26 if len(panels) > 1 else 0.0)
     _draw_panels(page, results, panels)
     caption = (
-        f"{subtitle}. Entries run from the parameter's first to its last; of a parameter whose entries are all equal at "
-        f"most {_CONSTANT_CROSSES} crosses are drawn. The other seeds differ in the random draws and agree in what was "
-        "set."
+        f"{subtitle}. Entries run from the parameter's first to its last; of a parameter whose entries are all equal "
+        f"at most {_CONSTANT_CROSSES} crosses are drawn. The other seeds differ in the random draws and agree in what "
+        "was set."
     )
     alt = f"Scatter of starting values. {title}. " + " ".join(_sentence(start) for panel in panels for start in panel)
     return Drawing(name=name, figure=page.figure, title=title, caption=caption, alt=alt, columns=_columns(panels))

@@ -22,6 +22,7 @@ from initscope.records.results import Results
 from initscope.records.run import FloatArray, RunRecord
 
 Ink = tuple[float, float, float]
+_VECTOR_SEEDS = 24
 _MARKERS = ("o", "s", "^", "D", "v", "P")
 _COLUMNS = (
     "condition", "group", "layer", "step", "epoch", "n", "distinct_units_median", "similar_groups_median",
@@ -136,7 +137,7 @@ def _draw_panel(axes: Axes, results: Results, panel: Panel, width: float) -> Non
         ink = _shade(look.colour, place, depth)
         for values, dashes in ((panel.distinct, SOLID), (panel.dead, DASHED)):
             shares = 100.0 * values[:, :, place] / units
-            draw_seeds(axes, panel.epochs, shares, look.colour, dashes)
+            draw_seeds(axes, panel.epochs, shares, look.colour, dashes, rasterized=len(shares) > _VECTOR_SEEDS)
             _draw_line(axes, panel.epochs, middle_seed(shares), ink, place, dashes)
     last = max(1, math.ceil(float(panel.epochs[-1])))
     axes.set_ylim(-4, 104)
@@ -189,33 +190,38 @@ def _ends(panel: Panel, values: FloatArray) -> list[float]:
 
 
 def _title(panels: Sequence[Panel]) -> str:
-    single, dead = [], []
-    shares: list[tuple[float, str]] = []
-    for panel in panels:
-        name = panel.group.condition
-        distinct = list(zip(_ends(panel, panel.distinct), panel.units, strict=True))
-        shares += [(100.0 * end / units, name) for end, units in distinct if math.isfinite(end)]
-        # A layer of one unit is always "one distinct unit"; it says nothing.
-        if any(end == 1.0 and units > 1 for end, units in distinct):
-            single.append(name)
-        if any(end == units for end, units in zip(_ends(panel, panel.dead), panel.units, strict=True)):
-            dead.append(name)
-    total = len({panel.group.condition for panel in panels})
+    units = [np.asarray(panel.units, dtype=np.float64) for panel in panels]
+    # A layer of one unit is always "one distinct unit"; it says nothing.
+    single = [
+        panel
+        for panel, wide in zip(panels, units, strict=True)
+        if bool(((panel.distinct[:, -1] == 1.0) & (wide > 1)).any(axis=1).all())
+    ]
+    dead = [
+        panel for panel, wide in zip(panels, units, strict=True) if bool((panel.dead[:, -1] == wide).any(axis=1).all())
+    ]
     parts = []
     if single:
-        parts.append(f"{_some(single, total)} with a hidden layer whose units are all copies of one")
+        parts.append(f"{_some(single, panels)} with a hidden layer whose units are all copies of one")
     if dead:
-        parts.append(f"{_some(dead, total)} with a whole layer dead")
-    if not parts:
-        low = f"; the lowest share of distinct units is {min(shares)[0]:.0f} % ({min(shares)[1]})" if shares else ""
-        return f"No hidden layer ends dead or as copies of one unit{low}"
-    return "; ".join(parts)
+        parts.append(f"{_some(dead, panels)} with a whole layer dead")
+    if parts:
+        return "; ".join(parts)
+    shares = [(end, panel) for panel, wide in zip(panels, units, strict=True) for end in panel.distinct[:, -1] / wide]
+    low = min((100.0 * float(np.nanmin(end)) for end, _ in shares if np.isfinite(end).any()), default=math.nan)
+    rest = f"; in the narrowest {low:.0f} % of the units are distinct" if math.isfinite(low) else ""
+    return f"No condition ends with a layer that is dead, or copies of one unit, in every seed{rest}"
 
 
-def _some(names: Sequence[str], total: int) -> str:
-    unique = list(dict.fromkeys(names))
-    start = listed(unique) if len(unique) <= 2 else f"{len(unique)} of {total} conditions"
-    return f"{start} {'ends' if len(unique) == 1 else 'end'}"
+def _some(found: Sequence[Panel], panels: Sequence[Panel]) -> str:
+    names = [
+        panel.group.condition if panel.group.outcome is None else f"{panel.group.condition} ({panel.group.count})"
+        for panel in found
+    ]
+    total = len({panel.group.condition for panel in panels})
+    unique = len({panel.group.condition for panel in found})
+    start = listed(names) if len(names) <= 2 else f"{unique} of {total} conditions"
+    return f"{start} {'ends' if len(names) == 1 else 'end'}"
 
 
 def _alt(title: str, panels: Sequence[Panel]) -> str:

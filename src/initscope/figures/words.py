@@ -86,6 +86,8 @@ def ends_sentence(ends: Sequence[Ends], baseline: str) -> str:
         if first.finals and first.learned == first.n:
             return f"{ended(other)}; {baseline} reached {percent(first.median_percent)}"
         return f"{ended(other)}; {ended(first)}"
+    if not any(end.n for end in ends):
+        return "No run of these conditions gave a number"
     if any(end.unknown for end in ends):
         return _medians_sentence(ends)
     return _learners_sentence(ends)
@@ -108,6 +110,11 @@ def _learners_sentence(ends: Sequence[Ends]) -> str:
     nowhere = [end.condition for end in ends if end.learned == 0]
     between = [end for end in ends if 0 < end.learned < end.n]
     total = len(ends)
+    if len(everywhere) == total:
+        return f"All {total} conditions learned in every seed"
+    if len(nowhere) == total:
+        diverged = all(end.n and end.diverged == end.n for end in ends)
+        return "Every run diverged" if diverged else f"None of the {total} conditions learned in any seed"
     parts = []
     if everywhere:
         parts.append(f"{_named(everywhere, total)} learned in every seed")

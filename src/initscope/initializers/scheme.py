@@ -34,7 +34,7 @@ def resolve_scheme(table: Mapping[str, str], slots: Sequence[ParameterSlot], *, 
     paths = [slot.path for slot in slots]
     for pattern, text in table.items():
         place = f"{where}, pattern {pattern!r}"
-        matched = [path for path in paths if fnmatchcase(path, pattern)]
+        matched = matching(pattern, slots)
         if not matched:
             near = nearest(pattern, paths)
             raise UsageError(
@@ -49,6 +49,11 @@ def resolve_scheme(table: Mapping[str, str], slots: Sequence[ParameterSlot], *, 
     for path, method in scheme.items():
         method.draw(by_path[path], torch.Generator().manual_seed(0))
     return scheme
+
+
+def matching(pattern: str, slots: Sequence[ParameterSlot]) -> list[str]:
+    """Returns the paths of the parameters that a shell pattern matches, capitals being what they are."""
+    return [slot.path for slot in slots if fnmatchcase(slot.path, pattern)]
 
 
 def draw_parameter(method: Initializer, slot: ParameterSlot, *, root_seed: int, seed: int) -> Tensor:

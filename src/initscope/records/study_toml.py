@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
-if TYPE_CHECKING:
-    from initscope.records.study import Study
-
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _ESCAPES = {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\t": "\\t", "\n": "\\n", "\f": "\\f", "\r": "\\r"}
-_TABLES = ("data", "model", "train", "conditions", "about", "figures")
 
 
-def to_toml(study: Study) -> str:
-    """Returns the text of a study file that reads back as an equal study.
+def to_toml(study: BaseModel) -> str:
+    """Returns the text of a study file that reads back as an equal study; `study` is an `initscope.Study`.
 
     Defaults are written out; what is empty or not given is left out. Conditions, and the patterns in them, keep their
     order.
@@ -29,16 +24,14 @@ def to_toml(study: Study) -> str:
         [conditions.zero]
         "*" = "zeros"
     """
-    top = {key: value for key, value in _fields(study).items() if key not in _TABLES}
-    blocks = [_lines(top)]
-    for name, part in (("data", study.data), ("model", study.model), ("train", study.train)):
-        blocks += _section(name, part)
-    for key, condition in study.conditions.items():
-        blocks.append([f"[conditions.{toml_key(key)}]", *_lines(condition)])
-    if study.about:
-        blocks.append(["[about]", *_lines(study.about)])
-    if study.figures:
-        blocks.append(["[figures]", *_lines({name: _fields(figure) for name, figure in study.figures.items()})])
+    fields = _fields(study)
+    plain = {key: value for key, value in fields.items() if not isinstance(value, BaseModel | Mapping)}
+    blocks = [_lines(plain)]
+    for name, part in fields.items():
+        if isinstance(part, BaseModel):
+            blocks += _section(name, part)
+        elif isinstance(part, Mapping):
+            blocks += _open_table(name, part)
     return "\n\n".join("\n".join(block) for block in blocks) + "\n"
 
 
@@ -91,6 +84,16 @@ def _section(name: str, model: BaseModel) -> list[list[str]]:
     inner = {key: value for key, value in fields.items() if isinstance(value, Mapping)}
     blocks = [[f"[{name}]", *_lines({key: value for key, value in fields.items() if key not in inner})]]
     return blocks + [[f"[{name}.{key}]", *_lines(table)] for key, table in inner.items()]
+
+
+def _open_table(name: str, table: Mapping[str, object]) -> list[list[str]]:
+    """Returns a block for each table in the table, or one block with a line for each entry where they are none."""
+    if all(isinstance(value, Mapping) for value in table.values()):
+        return [
+            [f"[{name}.{toml_key(key)}]", *_lines(value)] for key, value in table.items() if isinstance(value, Mapping)
+        ]
+    entries = {key: _fields(value) if isinstance(value, BaseModel) else value for key, value in table.items()}
+    return [[f"[{name}]", *_lines(entries)]]
 
 
 def _lines(table: Mapping[str, object]) -> list[str]:

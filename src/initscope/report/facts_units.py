@@ -13,6 +13,8 @@ from initscope.report.naming import fitting, in_seeds, listed, middle
 
 SAME_INPUT = 1e-6
 """Share of the signal that depends on the input below which every input looks the same; rounding leaves about 1e-8."""
+MORE_UNMOVED = 0.05
+"""Share of a layer's biases at rest, beyond the baseline's, that is worth telling."""
 ODD_SIGNAL = 3.0
 """A starting signal this many times above or below the baseline's is worth telling."""
 
@@ -53,46 +55,21 @@ def dead_layers(m: Measured) -> Fact | None:
 
 def starved_units(m: Measured) -> Fact | None:
     """Tells how many units of a layer never moved, beyond the baseline's, and whether the seeds learned anyway."""
-    unmoved = m.end("unmoved_share")
-    base = [run.probes.unmoved_share[-1] for run in m.baseline if run.probes is not None]
-    usual = (
-        np.median(np.stack(base), axis=0) if base and base[0].shape == unmoved[0].shape else np.zeros(len(m.parameters))
-    )
-    parts = []
-    for layer, units in zip(m.layers, m.units, strict=True):
-        index = m.parameters.index(f"{layer}.bias") if f"{layer}.bias" in m.parameters else None
-        if (
-            index is None
-            or np.isnan(unmoved[:, index]).all()
-            or float(np.nanmedian(unmoved[:, index])) < usual[index] + 0.05
-        ):
-            continue
-        if not (unmoved[:, index] == 1.0).all():
-            parts.append(
-                (
-                    layer,
-                    f"{middle(unmoved[:, index] * units)} of {units:.0f} in {layer}",
-                    float(np.nanmedian(unmoved[:, index])),
-                )
-            )
-    if not parts:
+    usual = _usually_unmoved(m)
+    starved = _starved_layers(m, usual)
+    if not starved:
         return None
-    others = (
-        "; in the baseline hardly any"
-        if base and all(usual[m.parameters.index(f"{layer}.bias")] < 0.05 for layer, _, _ in parts)
-        else ""
-    )
+    hardly = m.baseline and all(usual[m.parameters.index(f"{layer}.bias")] < MORE_UNMOVED for layer in starved)
+    others = "; in the baseline hardly any" if hardly else ""
     yet = f", yet {int(m.learned.sum())} of {m.n} seeds learned with the others" if m.mostly_learned else ""
-    names, counts = listed([name for name, _, _ in parts]), listed([text for _, text, _ in parts])
-    most = max(share for _, _, share in parts)
+    units = dict(zip(m.layers, m.units, strict=True))
+    counts = [f"{middle(share * units[layer])} of {units[layer]:.0f} in {layer}" for layer, share in starved.items()]
+    most = percent(100 * max(float(np.nanmedian(share)) for share in starved.values()), digits=0)
     return Fact(
         kind="starved-units",
         weight=48,
-        sentence=f"Units whose bias never moved, median over seeds: {counts}{others}{yet}.",
-        headline=fitting(
-            f"{percent(100 * most, digits=0)} of the units of {names} never moved{yet}",
-            "many units never moved",
-        ),
+        sentence=f"Units whose bias never moved, median over seeds: {listed(counts)}{others}{yet}.",
+        headline=fitting(f"{most} of the units of {listed(list(starved))} never moved{yet}", "many units never moved"),
     )
 
 
@@ -179,6 +156,25 @@ def odd_signal(m: Measured) -> Fact | None:
         ),
         headline=f"the signal of {m.layers[layer]} starts at {ratio} times the baseline's",
     )
+
+
+def _usually_unmoved(m: Measured) -> FloatArray:
+    base = [run.probes.unmoved_share[-1] for run in m.baseline if run.probes is not None]
+    fits = bool(base) and base[0].shape == (len(m.parameters),)
+    return np.asarray(np.median(np.stack(base), axis=0) if fits else np.zeros(len(m.parameters)), dtype=np.float64)
+
+
+def _starved_layers(m: Measured, usual: FloatArray) -> dict[str, FloatArray]:
+    """Layers with more resting biases than usual, short of all in every run, with their shares as Float "run"."""
+    found, unmoved = {}, m.end("unmoved_share")
+    for layer in m.layers:
+        index = m.parameters.index(f"{layer}.bias") if f"{layer}.bias" in m.parameters else None
+        if index is None or np.isnan(unmoved[:, index]).all():
+            continue
+        share = unmoved[:, index]
+        if float(np.nanmedian(share)) >= usual[index] + MORE_UNMOVED and not bool((share == 1.0).all()):
+            found[layer] = share
+    return found
 
 
 def _split_by_death(m: Measured, dead: NDArray[np.bool_], since: FloatArray) -> Fact:

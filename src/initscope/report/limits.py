@@ -29,7 +29,7 @@ def limits(results: Results, rows: Sequence[ConditionSummary]) -> tuple[str, ...
         _split_means(rows),
         _indistinct(rows),
         _share_width(rows),
-        _small_test_set(results),
+        _small_test_set(results, rows),
         _scope(results),
     )
     return tuple(sentence for sentence in found if sentence)
@@ -136,16 +136,18 @@ def _share_width(rows: Sequence[ConditionSummary]) -> str:
     return f"Shares are coarse at this number of seeds: {widest.count} of {widest.n} is {text}."
 
 
-def _small_test_set(results: Results) -> str:
+def _small_test_set(results: Results, rows: Sequence[ConditionSummary]) -> str:
     sizes = [run.n_test for run in results.runs if run.n_test]
     if not sizes:
         return ""
-    error = 100 * math.sqrt(0.95 * 0.05 / min(sizes))
+    medians = [row.median for row in rows if math.isfinite(row.median)]
+    near = min(max([*medians, 50.0]), 95.0)
+    error = math.sqrt(near * (100 - near) / min(sizes))
     if error <= SMALL_TEST_POINTS:
         return ""
     return (
         f"The held-out set is small ({min(sizes)} samples): one sample is {100 / min(sizes):.2f} points, and a single "
-        f"accuracy near 95 % has a standard error of {error:.1f} points."
+        f"accuracy near {near:.0f} % has a standard error of {error:.1f} points."
     )
 
 

@@ -55,7 +55,7 @@ def statistics(rows: Sequence[ConditionSummary]) -> Rows:
     compared = sum(row.paired is not None and row.paired.n >= MINIMUM_PAIRS for row in rows)
     return (
         ("n", f"{' or '.join(str(size) for size in sizes)} runs a condition, one a seed"),
-        ("what varies", "the seed: held-out split, shuffles, and every weight that is not overwritten"),
+        ("what varies", "the seed: held-out split, shuffles and every random draw of the start"),
         (
             "at chance",
             "final test accuracy within four binomial standard errors of some class's share of that run's test set",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -36,8 +37,10 @@ def summary_lines(results: Results, *, width: int = WIDEST) -> tuple[Line, ...]:
     No line is longer than `width` or 100 columns. Where the numbers with their intervals do not fit beside a readable
     name, the intervals are left out.
     """
-    width = min(width, WIDEST)
-    rows = summarise(results)
+    return _lines(results, summarise(results), min(width, WIDEST))
+
+
+def _lines(results: Results, rows: Sequence[ConditionSummary], width: int) -> tuple[Line, ...]:
     table = [HEADER, *(_cells(row) for row in rows)]
     if _others(table) + LEAST_NAME > width:
         table = [HEADER, *(_short_cells(row) for row in rows)]
@@ -52,11 +55,15 @@ def summary_lines(results: Results, *, width: int = WIDEST) -> tuple[Line, ...]:
 
 def summary_table(results: Results, *, width: int = WIDEST) -> Text:
     """Returns `summary_lines` as a rich text: the heading bold, the reasons dim. Colour carries nothing of its own."""
+    return _styled(summary_lines(results, width=width))
+
+
+def _styled(lines: Sequence[Line]) -> Text:
     from rich.text import Text
 
     styles = {"heading": "bold", "numbers": "", "why": "dim"}
-    lines = [Text(line.text, style=styles[line.kind]) for line in summary_lines(results, width=width)]
-    return Text("\n", no_wrap=True, overflow="crop").join(lines)
+    texts = [Text(line.text, style=styles[line.kind]) for line in lines]
+    return Text("\n", no_wrap=True, overflow="crop").join(texts)
 
 
 def print_summary(results: Results, console: Console, report_path: str | None, next_command: str | None) -> None:
@@ -71,9 +78,11 @@ def print_summary(results: Results, console: Console, report_path: str | None, n
         shown = text if console.encoding.lower().startswith("utf") else _ascii(text)
         console.print(shown, soft_wrap=whole, highlight=False, markup=False)
 
-    put(summary_table(results, width=console.width), whole=True)
+    rows = summarise(results)
+    put(_styled(_lines(results, rows, min(console.width, WIDEST))), whole=True)
     put(Text(""))
-    put(Text(answer(results, summarise(results))))
+    put(Text(answer(results, rows)))
+    put(Text(""))
     for label, text in (("report", report_path), ("next", next_command)):
         if text is not None:
             put(Text.assemble((f"{label:<8}", "dim"), text), whole=True)

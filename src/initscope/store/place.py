@@ -11,7 +11,7 @@ from initscope.store.database import DRAFT, NAME, SIDE_FILES
 from initscope.store.faults import unwritable
 
 OURS = frozenset(
-    {lock.NAME, weights.NAME, "figures", "report.html", "runs.csv", "history.csv"}
+    {lock.NAME, weights.NAME, "figures", "report.html", "runs.csv", "history.csv", ".work"}
     | {name + end for name in (NAME, DRAFT) for end in ("", *SIDE_FILES)}
 )
 NOBODYS = frozenset({".DS_Store", "Thumbs.db", "desktop.ini", ".ipynb_checkpoints"})

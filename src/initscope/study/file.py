@@ -22,11 +22,13 @@ from initscope.study.sentences import mistakes_of
 from initscope.study.syntax import syntax_mistake
 from initscope.study.toml_index import Span, TomlIndex, index_toml
 
+Change = str | tuple[str, str]
+"""A `key.path=value` text, or that with the option the user gave instead, such as ("seeds=3", "--seeds 3")."""
 Vets = Mapping[tuple[str, ...], Callable[[str], object]]
 """Further checks by path, where "*" stands for any key: each gets the text there and raises UsageError to refuse it."""
 
 
-def load_study(reference: str, *, overrides: Sequence[str] = (), vets: Vets | None = None) -> Study:
+def load_study(reference: str, *, overrides: Sequence[Change] = (), vets: Vets | None = None) -> Study:
     """Returns the study that `reference` names, checked.
 
     Arguments: `reference` is the name of a built-in study or the path of a .toml file; `overrides` are `key.path=value`
@@ -40,7 +42,7 @@ def load_study(reference: str, *, overrides: Sequence[str] = (), vets: Vets | No
     return read_source(reference, overrides=overrides).study(vets=vets)
 
 
-def read_source(reference: str, *, overrides: Sequence[str] = ()) -> StudySource:
+def read_source(reference: str, *, overrides: Sequence[Change] = ()) -> StudySource:
     """Returns the study that `reference` names as it is written, not yet checked; raises as `load_study` does."""
     if reference in builtin_names():
         return _source(reference, builtin_text(reference), stem=reference, overrides=overrides)
@@ -48,6 +50,11 @@ def read_source(reference: str, *, overrides: Sequence[str] = ()) -> StudySource
     if not _looks_like_path(reference):
         raise _unknown_study(reference)
     return _source(reference, _file_text(path), stem=path.stem, overrides=overrides)
+
+
+def source_of_study(study: Study, *, overrides: Sequence[Change] = ()) -> StudySource:
+    """Returns a study made in Python as the TOML it is written as, to be changed and checked like a file."""
+    return _source(f"study {study.name}", study.to_toml(), stem=study.name, overrides=overrides)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +109,7 @@ class StudySource:
         return (0, span[0] if span else 0), _in_text(self.label, self.text, span, mistake)
 
 
-def _source(label: str, text: str | bytes, *, stem: str, overrides: Sequence[str]) -> StudySource:
+def _source(label: str, text: str | bytes, *, stem: str, overrides: Sequence[Change]) -> StudySource:
     """Returns the source with its overrides applied; an override that cannot be read is kept as a problem."""
     text = _decoded(label, text) if isinstance(text, bytes) else text
     text = text.removeprefix("\ufeff").replace("\r\n", "\n")
@@ -114,14 +121,15 @@ def _source(label: str, text: str | bytes, *, stem: str, overrides: Sequence[str
         raise study_file_error(label, [_in_text(label, text, span, mistake)]) from error
     applied: list[Override] = []
     misread: list[Problem] = []
-    for option in overrides:
+    for change in overrides:
+        option, shown = (change, None) if isinstance(change, str) else change
         try:
-            override = parse_override(option)
+            override = parse_override(option, label=shown)
             apply_override(tables, override)
             applied.append(override)
         except UsageError as error:
             mistake = Mistake(path=(), what=error.what, legal=error.legal, do=error.do)
-            misread.append(Problem(where=set_label(option), mistake=mistake))
+            misread.append(Problem(where=shown or set_label(option), mistake=mistake))
     return StudySource(
         label=label, text=text, stem=stem, index=index, tables=tables, overrides=tuple(applied), misread=tuple(misread)
     )

@@ -21,11 +21,8 @@ class Override:
     text: str
     path: tuple[str, ...]
     value: object
-
-    @property
-    def label(self) -> str:
-        """The option as the user wrote it, for messages."""
-        return set_label(self.text)
+    label: str
+    """The option as the user wrote it, for messages."""
 
 
 def set_label(text: str) -> str:
@@ -33,8 +30,10 @@ def set_label(text: str) -> str:
     return f"--set {text if len(text) <= 60 else text[:57] + '...'}"
 
 
-def parse_override(text: str) -> Override:
+def parse_override(text: str, *, label: str | None = None) -> Override:
     """Returns the override that `key.path=value` writes; raises UsageError where it has not that form.
+
+    `label` is how the user wrote it where that was not `--set TEXT`.
 
     The key is dotted as in TOML, quotes included. The value is read as TOML, and is plain text where it is no TOML.
     Below `conditions.KEY` everything up to the equals sign is one pattern, since shells take the quotes away.
@@ -55,7 +54,7 @@ def parse_override(text: str) -> Override:
         at, mark = found.end(), found.group(2)
     if parts[0] == "conditions" and len(parts) > 3:
         parts[2:] = [".".join(parts[2:])]
-    return Override(text=text, path=tuple(parts), value=_value(text[at:]))
+    return Override(text=text, path=tuple(parts), value=_value(text[at:]), label=label or set_label(text))
 
 
 def apply_override(study: dict[str, Any], override: Override) -> None:

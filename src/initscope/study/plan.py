@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from torch import nn
 
@@ -15,12 +16,14 @@ from initscope.base.calls import parse_call
 from initscope.base.errors import UsageError, unknown_name
 from initscope.base.streams import stream_seed
 from initscope.datasets.split import split_indices
-from initscope.initializers.scheme import Scheme, resolve_scheme
+from initscope.initializers.scheme import Scheme, matching, resolve_scheme
 from initscope.models.registry import build_model
 from initscope.modules.generators import seeded_generators
 from initscope.modules.slots import ParameterSlot, parameter_slots
 from initscope.records.dataset import Dataset
 from initscope.records.study import ModelSpec, Study
+from initscope.records.study_mistakes import Mistake
+from initscope.study.file import StudySource
 from initscope.train.optimisers import check_optimiser
 from initscope.train.task import ENGINE_VERSION, RunIdentity
 
@@ -69,9 +72,12 @@ def ensemble_size(parameter_bytes: int, *, device: str) -> int:
     return int(min(LARGEST_ENSEMBLE["cpu"], max(1, ENSEMBLE_BYTES // (4 * max(1, parameter_bytes)))))
 
 
-def make_plan(study: Study, data: Dataset, *, conditions: Sequence[str] = ()) -> Plan:
+def make_plan(
+    study: Study, data: Dataset, *, conditions: Sequence[str] = (), source: StudySource | None = None
+) -> Plan:
     """Returns the plan of `study` (or of some of its conditions) on `data`; everything that can be wrong is found here.
 
+    `source` is the file the study was read from, where there is one: mistakes are then shown at their places in it.
     Raises: UsageError for an unknown condition, pattern, initializer, model or optimiser, or too few rows for a batch.
     """
     for key in conditions:
@@ -84,7 +90,7 @@ def make_plan(study: Study, data: Dataset, *, conditions: Sequence[str] = ()) ->
     slots = parameter_slots(model)
     if not slots:
         raise UsageError("the model has no trainable parameter", where=f"model {study.model.label}")
-    _check_kept(study, slots)
+    _refuse(list(scheme_mistakes(study, slots)), source)
     definitions = {key: _definition(study, key, slots) for key in chosen}
     identity = _identity(study, data)
     runs = tuple(
@@ -115,6 +121,34 @@ def condition_scheme(study: Study, key: str, slots: Sequence[ParameterSlot]) -> 
     return resolve_scheme(study.conditions[key], slots, where=f"conditions.{key}")
 
 
+def scheme_mistakes(study: Study, slots: Sequence[ParameterSlot]) -> Iterator[Mistake]:
+    """Yields every pattern that matches no parameter, every method that cannot serve, every figure of an unknown one."""
+    paths = [slot.path for slot in slots]
+    for key, table in study.conditions.items():
+        for pattern, call in table.items():
+            try:
+                resolve_scheme({pattern: call}, slots, where=f"conditions.{key}")
+            except UsageError as error:
+                place: Literal["key", "value"] = "value" if matching(pattern, slots) else "key"
+                yield Mistake(
+                    path=("conditions", key, pattern), at=place, what=error.what, legal=error.legal, do=error.do
+                )
+    for name, figure in study.figures.items():
+        for path in figure.parameters:
+            if path not in paths:
+                error = unknown_name("parameter", path, paths)
+                yield Mistake(path=("figures", name, "parameters"), what=error.what, legal=error.legal, do=error.do)
+
+
+def _refuse(mistakes: Sequence[Mistake], source: StudySource | None) -> None:
+    if not mistakes:
+        return
+    if source is not None:
+        raise source.error(mistakes)
+    first = mistakes[0]
+    raise UsageError(first.what, where=".".join(map(str, first.path)), legal=first.legal, do=first.do)
+
+
 def run_key(identity: Mapping[str, object], condition: str, definition: Mapping[str, str], seed: int) -> str:
     """Returns 32 hexadecimal digits: the SHA-256 of everything that determines a run, canonically written."""
     everything = {"identity": dict(identity), "condition": condition, "definition": dict(definition), "seed": seed}
@@ -123,11 +157,9 @@ def run_key(identity: Mapping[str, object], condition: str, definition: Mapping[
 
 
 def _definition(study: Study, key: str, slots: Sequence[ParameterSlot]) -> dict[str, str]:
-    condition_scheme(study, key, slots)
     texts: dict[str, str] = {}
     for pattern, call in study.conditions[key].items():
-        for path in resolve_scheme({pattern: call}, slots, where=f"conditions.{key}"):
-            texts[path] = str(parse_call(call))
+        texts.update(dict.fromkeys(matching(pattern, slots), str(parse_call(call))))
     return dict(sorted(texts.items()))
 
 
@@ -166,10 +198,3 @@ def _check_rows(study: Study, data: Dataset) -> None:
             legal=f"at least {study.train.batch_size} training rows (train.batch_size)",
             do="use more data, or a smaller batch: --set train.batch_size=N",
         )
-
-
-def _check_kept(study: Study, slots: Sequence[ParameterSlot]) -> None:
-    paths = [slot.path for slot in slots]
-    for path in study.kept_parameters:
-        if path not in paths:
-            raise unknown_name("parameter", path, paths, where="figures")

@@ -1,0 +1,191 @@
+"""Running a study from start to report: what `initscope.run` and `initscope run` both do."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from initscope.api.results import StudyResults
+from initscope.base.calls import parse_call
+from initscope.base.errors import RunsFailedError
+from initscope.base.quantities import counted
+from initscope.datasets.source import load
+from initscope.figures import catalogue
+from initscope.figures.drawing import Drawing
+from initscope.initializers.initializer import build_initializer
+from initscope.models.registry import MODELS
+from initscope.records.dataset import Dataset
+from initscope.records.results import Results
+from initscope.records.study import Study, TrainSpec
+from initscope.report.figure_files import write_figures
+from initscope.report.page import write_report
+from initscope.report.tables import write_history_csv, write_runs_csv
+from initscope.study.device import choose_device
+from initscope.study.file import Change, StudySource, Vets, read_source, source_of_study
+from initscope.study.plan import Plan, make_plan
+from initscope.study.session import Watcher, read_results, run_session
+from initscope.train.optimisers import check_optimiser
+
+VETS: Vets = {
+    ("conditions", "*", "*"): lambda text: build_initializer(parse_call(text)),
+    ("model", "name"): lambda name: MODELS.get(name),
+    ("train", "optimizer"): lambda name: check_optimiser(TrainSpec(optimizer=name)),
+}
+"""What only the floors below know of a study file's names."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Prepared:
+    """A study ready to run: its plan, its data, its folder and device."""
+
+    plan: Plan
+    data: Dataset
+    folder: Path
+    device: str
+
+
+def run(
+    study: str | Study = "surprising-demo",
+    *,
+    data: str | None = None,
+    seeds: int | None = None,
+    epochs: int | None = None,
+    conditions: Sequence[str] = (),
+    out: str | os.PathLike[str] | None = None,
+    device: str = "auto",
+    workers: int | None = None,
+    report: bool = False,
+    set: Sequence[str] = (),
+) -> StudyResults:
+    """Runs a study (what of it is not yet in its folder) and returns its results.
+
+    Arguments: `study` is a built-in name, the path of a TOML file, or a `Study`; `data` a source (digits, mnist,
+    fashion-mnist, a .csv, .csv.gz or .npz file, a folder of IDX files); `seeds` and `epochs` at least 1; `conditions` the keys to
+    run (all by default); `out` the output folder (runs/NAME by default); `device` auto, cpu or cuda; `workers` the number of
+    processes (one a core by default); `report` also writes figures, tables and the page; `set` holds "key.path=value" texts.
+
+    Raises: UsageError and EnvironmentFault with what is wrong; RunsFailedError where runs failed (the others are stored).
+
+    Example:
+        >>> import initscope
+        >>> results = initscope.run("surprising-demo", seeds=2, epochs=1, out=folder)  # doctest: +SKIP
+    """
+    prepared = prepare(
+        study, data=data, seeds=seeds, epochs=epochs, conditions=conditions, out=out, device=device, overrides=set
+    )
+    train(prepared, workers=workers, command=["initscope.run", prepared.plan.study.name], watcher=Watcher())
+    results = open_results(prepared.folder)
+    if report:
+        write_outputs(results.records, prepared.folder)
+    raise_failed(results.records)
+    return results
+
+
+def open_results(folder: str | os.PathLike[str]) -> StudyResults:
+    """Returns the results stored in an output folder; raises UsageError where there are none."""
+    records, _reader = read_results(Path(folder))
+    return StudyResults(records, Path(folder))
+
+
+def prepare(
+    study: str | Study,
+    *,
+    data: str | None,
+    seeds: int | None,
+    epochs: int | None,
+    conditions: Sequence[str],
+    out: str | os.PathLike[str] | None,
+    device: str,
+    overrides: Sequence[str],
+) -> Prepared:
+    """Returns a study ready to run, everything checked that can be checked before training."""
+    with importable_folder():
+        chosen = choose_device(device)
+        changes = [*overrides, *_changes(data=data, seeds=seeds, epochs=epochs)]
+        made, source = _study(study, changes)
+        loaded = load(made.data.source)
+        plan = make_plan(made, loaded, conditions=conditions, source=source)
+    folder = Path(out) if out is not None else Path("runs") / made.name
+    return Prepared(plan=plan, data=loaded, folder=folder, device=chosen)
+
+
+def train(prepared: Prepared, *, workers: int | None, command: Sequence[str], watcher: Watcher) -> None:
+    """Trains what the folder lacks."""
+    with importable_folder():
+        run_session(
+            prepared.plan,
+            prepared.data,
+            prepared.folder,
+            device=prepared.device,
+            workers=workers,
+            command=command,
+            watcher=watcher,
+        )
+
+
+def write_outputs(results: Results, folder: Path, *, drawn: Callable[[str], None] = lambda name: None) -> Path:
+    """Writes runs.csv, history.csv, figures/ and report.html, and returns the report's path."""
+    write_tables(results, folder)
+    drawings: list[Drawing] = []
+    for name in catalogue.names(results):
+        drawings.append(catalogue.draw(results, name))
+        drawn(name)
+    write_figures(drawings, folder / "figures")
+    return write_report(results, folder, figures=drawings)
+
+
+def write_tables(results: Results, folder: Path) -> None:
+    """Writes runs.csv and history.csv."""
+    write_runs_csv(results, folder / "runs.csv")
+    write_history_csv(results, folder / "history.csv")
+
+
+def raise_failed(results: Results) -> None:
+    """Raises RunsFailedError where some runs failed."""
+    failed = [run for run in results.runs if run.status == "failed"]
+    if failed:
+        raise RunsFailedError(
+            f"{counted(len(failed), 'run')} of {len(results.runs)} failed; the others are stored",
+            where=", ".join(f"{run.condition} seed {run.seed}" for run in failed[:5]),
+            value=failed[0].error.strip().splitlines()[-1] if failed[0].error.strip() else None,
+            do="give the same command again to try these runs again",
+        )
+
+
+@contextlib.contextmanager
+def importable_folder() -> Iterator[None]:
+    """Makes the current folder importable inside the block, so that "package.module:factory" finds a user's own file."""
+    here = os.getcwd()
+    added = here not in sys.path and "" not in sys.path
+    if added:
+        sys.path.insert(0, here)
+    try:
+        yield
+    finally:
+        if added and here in sys.path:
+            sys.path.remove(here)
+
+
+def _study(study: str | Study, changes: Sequence[Change]) -> tuple[Study, StudySource | None]:
+    if isinstance(study, Study):
+        source = source_of_study(study, overrides=changes)
+        return source.study(vets=VETS), None if not changes else source
+    source = read_source(study, overrides=changes)
+    return source.study(vets=VETS), source
+
+
+def _changes(*, data: str | None, seeds: int | None, epochs: int | None) -> list[Change]:
+    """The options as changes of the study, so that one reader checks them all."""
+    changes: list[Change] = []
+    if seeds is not None:
+        changes.append((f"seeds={seeds}", f"--seeds {seeds}"))
+    if epochs is not None:
+        changes.append((f"train.epochs={epochs}", f"--epochs {epochs}"))
+    if data is not None:
+        changes.append((f"data.source={json.dumps(data, ensure_ascii=False)}", f"--data {data}"))
+    return changes

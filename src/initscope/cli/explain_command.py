@@ -1,0 +1,102 @@
+"""`initscope explain`: what a name means."""
+
+from __future__ import annotations
+
+import inspect
+import os
+
+import click
+
+
+@click.command("explain")
+@click.argument("name")
+@click.option("--study", default="surprising-demo", show_default=True, metavar="STUDY", help="Where conditions are looked up.")
+def explain_command(name: str, study: str) -> None:
+    """Explain NAME: a study, a condition of a study, a dataset, an initializer or a model.
+
+    For a condition, what was measured is added where the study has been run into its default folder.
+    """
+    from initscope.base.errors import unknown_name
+    from initscope.datasets import catalogue as data
+    from initscope.initializers.initializer import INITIALIZERS
+    from initscope.models.registry import MODELS
+    from initscope.study.builtin_studies import builtin_names
+    from initscope.study.file import load_study
+
+    known = load_study(study)
+    if name in builtin_names() or name == study or (name.endswith(".toml") and os.path.exists(name)):
+        _study(load_study(name))
+    elif name in known.conditions:
+        _condition(known, name)
+    elif name in data.names():
+        _dataset(name)
+    elif name in INITIALIZERS:
+        _documented(name, INITIALIZERS.get(name), "initializer")
+    elif name in MODELS:
+        _documented(name, MODELS.get(name), "model")
+    else:
+        legal = [*builtin_names(), *known.conditions, *data.names(), *INITIALIZERS, *MODELS]
+        raise unknown_name("name", name, legal)
+
+
+def _study(study) -> None:  # type: ignore[no-untyped-def]  # a Study; its module loads pydantic
+    from initscope.report.condition_text import describe
+
+    click.echo(f"{study.name}: {study.title}\n{study.question}\n")
+    click.echo(f"data       {study.data.source}, {study.data.test_fraction:.0%} held out")
+    click.echo(f"model      {study.model.label}, hidden {list(study.model.hidden)}, {study.model.activation}")
+    train = study.train
+    click.echo(f"training   {train.optimizer}, learning rate {train.learning_rate:g}, batches of {train.batch_size}, {train.epochs} epochs")
+    click.echo(f"seeds      {study.seeds}, baseline {study.baseline}\n\nconditions")
+    width = max(map(len, study.conditions))
+    for key, table in study.conditions.items():
+        click.echo(f"  {key:<{width}}  {describe(table)}")
+
+
+def _condition(study, key: str) -> None:  # type: ignore[no-untyped-def]  # as above
+    from pathlib import Path
+
+    from initscope.report.condition_text import describe
+
+    click.echo(f"{key}: a condition of {study.name}")
+    if key in study.about:
+        click.echo(study.about[key])
+    click.echo(f"{describe(study.conditions[key])}\n")
+    for pattern, call in study.conditions[key].items():
+        click.echo(f'  "{pattern}" = "{call}"')
+    folder = Path("runs") / study.name
+    if (folder / "results.db").exists():
+        _measured(folder, key)
+    else:
+        click.echo(f"\nWhy it does what it does is measured in your runs: initscope run {study.name}")
+
+
+def _measured(folder, key: str) -> None:  # type: ignore[no-untyped-def]  # a Path
+    from initscope.api.run import open_results
+    from initscope.report.why import explain
+
+    records = open_results(folder).records
+    if records.of(key):
+        click.echo(f"\nmeasured in {folder} ({len(records.of(key))} runs)")
+        for sentence in explain(records, key).sentences:
+            click.echo(f"  {sentence}")
+
+
+def _dataset(name: str) -> None:
+    from initscope.datasets.catalogue import find
+
+    entry = find(name)
+    click.echo(f"{name}: {entry.about}")
+    click.echo(f"samples   {entry.n_samples:,}\nfeatures  {entry.n_features}\nclasses   {entry.n_classes}")
+    click.echo(f"licence   {entry.licence}\ncite      {entry.citation}")
+    click.echo(f"source    {'downloaded at first use: initscope data fetch ' + name if entry.needs_download else 'embedded'}")
+
+
+def _documented(name: str, thing: object, kind: str) -> None:
+    from initscope.initializers.initializer import INITIALIZERS, signature_text
+
+    click.echo(f"{signature_text(name) if name in INITIALIZERS else name}: {kind}\n")
+    click.echo(inspect.getdoc(thing) or "")
+    paper = getattr(thing, "paper", "")
+    if paper:
+        click.echo(f"\nsource: {paper}")

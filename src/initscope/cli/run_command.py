@@ -1,0 +1,143 @@
+"""`initscope run`: train what is missing, then figures, tables, the report and the answer on the terminal."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+import click
+
+
+@click.command("run")
+@click.argument("study")
+@click.option("--data", metavar="SOURCE", help="digits, mnist, fashion-mnist, a .csv, .csv.gz or .npz, a folder of IDX files.")
+@click.option("--seeds", type=int, metavar="N", help="Number of seeds; the study's own by default.")
+@click.option("--epochs", type=int, metavar="N", help="Passes over the training set.")
+@click.option("--condition", "conditions", multiple=True, metavar="KEY", help="Run only this condition; may be repeated.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY.PATH=VALUE", help="Change one value of the study; may be repeated.")
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Output folder; runs/NAME by default.")
+@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda", help="Where to train.")
+@click.option("--workers", type=int, metavar="N", help="Worker processes; one a core by default.")
+@click.option("--dry-run", is_flag=True, help="List every run with its key, and train nothing.")
+@click.option("--no-report", is_flag=True, help="Write the tables, not the figures and the report.")
+@click.option("--quiet", is_flag=True, help="Print nothing but errors.")
+def run_command(
+    study: str,
+    data: str | None,
+    seeds: int | None,
+    epochs: int | None,
+    conditions: tuple[str, ...],
+    overrides: tuple[str, ...],
+    out: Path | None,
+    device: str,
+    workers: int | None,
+    dry_run: bool,
+    no_report: bool,
+    quiet: bool,
+) -> None:
+    """Train STUDY, a built-in name or the path of a TOML file, and write figures, tables and a report.
+
+    The same command again trains only what is missing: after Ctrl-C, with more seeds, or with one more condition.
+    """
+    from initscope.api.run import open_results, prepare, raise_failed, train, write_outputs, write_tables
+    from initscope.cli.progress import make_progress
+
+    prepared = prepare(
+        study,
+        data=data,
+        seeds=seeds,
+        epochs=epochs,
+        conditions=conditions,
+        out=out,
+        device=device,
+        overrides=overrides,
+    )
+    if dry_run:
+        _list_runs(prepared.plan, prepared.folder)
+        return
+    signal.signal(signal.SIGTERM, _interrupt)
+    progress = make_progress(quiet=quiet, epochs=prepared.plan.study.train.epochs)
+    try:
+        with progress:
+            train(prepared, workers=workers, command=command_line(), watcher=progress.watcher)
+            records = open_results(prepared.folder).records
+            if no_report:
+                write_tables(records, prepared.folder)
+                page = None
+            else:
+                progress.say("drawing figures and the report")
+                page = write_outputs(records, prepared.folder, drawn=progress.drawn)
+    except KeyboardInterrupt:
+        _interrupted()
+    if not quiet:
+        _conclude(records, prepared.folder, page)
+    raise_failed(records)
+
+
+def command_line() -> list[str]:
+    """Returns the command as the user gave it, program name first."""
+    return ["initscope", *sys.argv[1:]]
+
+
+def _list_runs(plan, folder: Path) -> None:  # type: ignore[no-untyped-def]  # a Plan; its module loads torch
+    width = max(len(run.condition) for run in plan.runs)
+    stored = stored_keys(folder)
+    for run in plan.runs:
+        state = "stored" if stored.get((run.condition, run.seed)) == run.key else "to do"
+        click.echo(f"{run.condition:<{width}}  seed {run.seed:<4} {run.key}  {state}")
+    missing = sum(stored.get((run.condition, run.seed)) != run.key for run in plan.runs)
+    click.echo(f"{len(plan.runs)} runs, {missing} to do, into {folder}")
+
+
+def stored_keys(folder: Path) -> dict[tuple[str, int], str]:
+    """Returns the keys of the runs that `folder` holds already; none where it holds no results."""
+    from initscope.base.errors import UsageError
+    from initscope.store.folder import read_folder
+
+    try:
+        with read_folder(folder) as reader:
+            return {run: key for run, (key, status) in reader.keys().items() if status != "failed"}
+    except UsageError:
+        return {}
+
+
+def _conclude(records, folder: Path, page: Path | None) -> None:  # type: ignore[no-untyped-def]  # Results, as above
+    from rich.console import Console
+
+    from initscope.report.terminal import print_summary
+
+    print_summary(
+        records,
+        Console(highlight=False),
+        report_path=str(page if page is not None else folder / "runs.csv"),
+        next_command=more_seeds(sys.argv[1:], seeds=2 * max(1, len(records.seeds))),
+    )
+
+
+def more_seeds(arguments: list[str], *, seeds: int) -> str:
+    """Returns the command with other seeds, ready to be copied.
+
+    Example:
+        >>> more_seeds(["run", "surprising-demo", "--seeds", "10", "--quiet"], seeds=20)
+        'initscope run surprising-demo --quiet --seeds 20'
+    """
+    rest, skip = [], False
+    for argument in arguments:
+        if not skip and argument != "--seeds" and not argument.startswith("--seeds="):
+            rest.append(argument)
+        skip = argument == "--seeds" and not skip
+    return shlex.join(["initscope", *rest, "--seeds", str(seeds)])
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _interrupted() -> NoReturn:
+    click.echo("\ninterrupted: what has finished is stored. To go on:", err=True)
+    click.echo(f"  {shlex.join(command_line())}", err=True)
+    sys.exit(130)

@@ -1,0 +1,156 @@
+"""A study trained into its folder: what is missing is computed, what is there is kept, and all is read back."""
+
+from __future__ import annotations
+
+import platform
+import shlex
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from initscope.records.dataset import Dataset
+from initscope.records.results import Environment, Results
+from initscope.records.run import RunRecord
+from initscope.records.study import Study
+from initscope.store.folder import FolderReader, StudyFolder, open_folder, read_folder
+from initscope.study.device import choose_workers, processor_name
+from initscope.study.plan import Ensemble, Plan
+from initscope.study.pool import Listener, WorkerSetup, train_all, write_shared
+from initscope.study.stored import stored_study
+from initscope.train.task import ENGINE_VERSION, EnsembleResult, RunIdentity
+
+WORK = ".work"
+"""Inside the output folder while runs are trained: the data, mapped by every worker. Removed at the end."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watcher:
+    """What a session tells whoever watches it; every part may be left as it is, which does nothing."""
+
+    planned: Callable[[int, int, int], None] = lambda runs, stored, workers: None
+    """(all runs, those stored already, worker processes), once before training."""
+    epoch: Callable[[int, int], None] = lambda runs, epochs: None
+    """(runs of an ensemble, epochs it has finished), at each of its epochs."""
+    stored: Callable[[Sequence[RunRecord]], None] = lambda records: None
+    """The records of an ensemble that has just been stored."""
+
+
+def run_session(
+    plan: Plan, data: Dataset, folder: Path, *, device: str, workers: int | None, command: Sequence[str], watcher: Watcher
+) -> None:
+    """Trains the runs of `plan` that `folder` lacks, and stores each ensemble when it ends.
+
+    A folder that belongs to another study, or that another process is writing, is refused before anything is trained.
+    A KeyboardInterrupt stops the workers and passes through; what was stored stays.
+    """
+    with open_folder(folder, create=True) as store:
+        store.claim(plan.identity)
+        for key in plan.conditions:
+            store.claim_condition(key, plan.definitions[key])
+        store.save_data_summary(data.summary())
+        store.save_study_toml(_merged(plan, store).to_toml())
+        missing = _missing(plan, store)
+        ensembles = plan.ensembles(missing, device=device)
+        count = choose_workers(workers, device=device, ensembles=max(1, len(ensembles)))
+        watcher.planned(len(plan.runs), len(plan.runs) - len(missing), count)
+        if ensembles:
+            store.save_environment(_environment(device, count, command))
+            _train(plan, data, store, ensembles, device=device, workers=count, watcher=watcher)
+
+
+def read_results(folder: Path) -> tuple[Results, FolderReader]:
+    """Returns what is stored in `folder`, and the open reader that its weights are read through.
+
+    Raises: UsageError where the folder holds no results, EnvironmentFault where they cannot be read.
+    """
+    reader = read_folder(folder)
+    try:
+        return _results(reader), reader
+    except BaseException:
+        reader.close()
+        raise
+
+
+def _results(reader: FolderReader) -> Results:
+    study = stored_study(reader.study_toml(), database=reader.database)
+    data = reader.data_summary()
+    assert data is not None, "the data's summary is stored before the study"
+    order = {key: place for place, key in enumerate(study.conditions)}
+    runs = sorted(reader.runs(), key=lambda run: (order[run.condition], run.seed))
+    return Results(
+        study=study, data=data, runs=tuple(runs), weights=reader.weights, environments=reader.environments()
+    )
+
+
+def _missing(plan: Plan, store: StudyFolder) -> list[RunIdentity]:
+    stored = store.keys()
+    return [run for run in plan.runs if stored.get((run.condition, run.seed), ("", "failed"))[1] == "failed"]
+
+
+def _merged(plan: Plan, store: StudyFolder) -> Study:
+    """The study to remember: the one that is run, with the conditions and seeds that were run here before."""
+    text = store.study_toml()
+    if text is None:
+        return plan.study
+    before = stored_study(text, database=store.database)
+    older = {key: table for key, table in before.conditions.items() if key not in plan.study.conditions}
+    about = {key: text for key, text in before.about.items() if key in older}
+    return plan.study.model_copy(
+        update={
+            "conditions": {**plan.study.conditions, **older},
+            "about": {**plan.study.about, **about},
+            "seeds": max(plan.study.seeds, before.seeds),
+        }
+    )
+
+
+def _train(
+    plan: Plan,
+    data: Dataset,
+    store: StudyFolder,
+    ensembles: Sequence[Ensemble],
+    *,
+    device: str,
+    workers: int,
+    watcher: Watcher,
+) -> None:
+    def finished(result: EnsembleResult) -> None:
+        store.save_ensemble(result.records, result.weights)
+        watcher.stored(result.records)
+
+    work = store.path / WORK
+    inputs, labels = write_shared(work, data.inputs, data.labels)
+    setup = WorkerSetup(
+        study=plan.study.model_dump_json(),
+        inputs=str(inputs),
+        labels=str(labels),
+        n_classes=data.n_classes,
+        device=device,
+    )
+    listener = Listener(epoch=lambda ensemble, epochs: watcher.epoch(len(ensemble), epochs), finished=finished)
+    try:
+        train_all(ensembles, setup, workers=workers, listener=listener)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _environment(device: str, workers: int, command: Sequence[str]) -> Environment:
+    return Environment(
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=shlex.join(command),
+        initscope=version("initscope"),
+        engine=ENGINE_VERSION,
+        python=platform.python_version(),
+        torch=str(torch.__version__),
+        numpy=str(np.__version__),
+        platform=f"{platform.system()} {platform.machine()}",
+        processor=processor_name(device),
+        device=device,
+        workers=workers,
+    )
