@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from initscope.report.page import write_report
 from initscope.report.tables import history_rows, runs_rows
 from initscope.stats.outcomes import classify
 from initscope.stats.summary import summarise
+from initscope.store.reading import ReadableFolder
 
 if TYPE_CHECKING:
     import pandas
@@ -70,8 +72,10 @@ class StudyResults:
     `runs` and `history` are tables (`Columns`); `figure(name)` draws one of `figures`; `report(path)` writes the page.
     """
 
-    def __init__(self, records: Results, folder: Path) -> None:
+    def __init__(self, records: Results, folder: Path, *, reader: ReadableFolder) -> None:
         self._records, self.folder = records, folder
+        self.close = weakref.finalize(self, reader.close)
+        """Closes the folder; happens by itself when the results are no longer used."""
 
     @property
     def study(self) -> Study:

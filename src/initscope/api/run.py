@@ -25,10 +25,11 @@ from initscope.records.study import Study, TrainSpec
 from initscope.report.figure_files import write_figures
 from initscope.report.page import write_report
 from initscope.report.tables import write_history_csv, write_runs_csv
+from initscope.store.folder import StudyFolder, open_folder, read_folder
 from initscope.study.device import choose_device
 from initscope.study.file import Change, StudySource, Vets, read_source, source_of_study
 from initscope.study.plan import Plan, make_plan
-from initscope.study.session import Watcher, read_results, run_session
+from initscope.study.session import Watcher, read_results, train_missing
 from initscope.train.optimisers import check_optimiser
 
 VETS: Vets = {
@@ -78,18 +79,23 @@ def run(
     prepared = prepare(
         study, data=data, seeds=seeds, epochs=epochs, conditions=conditions, out=out, device=device, overrides=set
     )
-    train(prepared, workers=workers, command=["initscope.run", prepared.plan.study.name], watcher=Watcher())
-    results = open_results(prepared.folder)
-    if report:
-        write_outputs(results.records, prepared.folder)
-    raise_failed(results.records)
-    return results
+    with open_folder(prepared.folder, create=True) as store:
+        command = ["initscope.run", prepared.plan.study.name]
+        records = train(prepared, store, workers=workers, command=command, watcher=Watcher())
+        if report:
+            write_outputs(records, prepared.folder)
+        raise_failed(records)
+    return open_results(prepared.folder)
 
 
 def open_results(folder: str | os.PathLike[str]) -> StudyResults:
     """Returns the results stored in an output folder; raises UsageError where there are none."""
-    records, _reader = read_results(Path(folder))
-    return StudyResults(records, Path(folder))
+    reader = read_folder(folder)
+    try:
+        return StudyResults(read_results(reader), Path(folder), reader=reader)
+    except BaseException:
+        reader.close()
+        raise
 
 
 def prepare(
@@ -114,18 +120,21 @@ def prepare(
     return Prepared(plan=plan, data=loaded, folder=folder, device=chosen)
 
 
-def train(prepared: Prepared, *, workers: int | None, command: Sequence[str], watcher: Watcher) -> None:
-    """Trains what the folder lacks."""
+def train(
+    prepared: Prepared, store: StudyFolder, *, workers: int | None, command: Sequence[str], watcher: Watcher
+) -> Results:
+    """Trains what the open folder lacks, and returns all that is stored in it."""
     with importable_folder():
-        run_session(
+        train_missing(
             prepared.plan,
             prepared.data,
-            prepared.folder,
+            store,
             device=prepared.device,
             workers=workers,
             command=command,
             watcher=watcher,
         )
+    return read_results(store)
 
 
 def write_outputs(results: Results, folder: Path, *, drawn: Callable[[str], None] = lambda name: None) -> Path:
@@ -135,7 +144,7 @@ def write_outputs(results: Results, folder: Path, *, drawn: Callable[[str], None
     for name in catalogue.names(results):
         drawings.append(catalogue.draw(results, name))
         drawn(name)
-    write_figures(drawings, folder / "figures")
+    write_figures(drawings, folder)
     return write_report(results, folder, figures=drawings)
 
 

@@ -43,8 +43,10 @@ def run_command(
 
     The same command again trains only what is missing: after Ctrl-C, with more seeds, or with one more condition.
     """
-    from initscope.api.run import open_results, prepare, raise_failed, train, write_outputs, write_tables
+    from initscope.api.run import prepare, raise_failed, train, write_outputs, write_tables
+    from initscope.cli.conclusion import conclude
     from initscope.cli.progress import make_progress
+    from initscope.store.folder import open_folder
 
     prepared = prepare(
         study,
@@ -62,19 +64,18 @@ def run_command(
     signal.signal(signal.SIGTERM, _interrupt)
     progress = make_progress(quiet=quiet, epochs=prepared.plan.study.train.epochs)
     try:
-        with progress:
-            train(prepared, workers=workers, command=command_line(), watcher=progress.watcher)
-            records = open_results(prepared.folder).records
+        with progress, open_folder(prepared.folder, create=True) as store:
+            records = train(prepared, store, workers=workers, command=command_line(), watcher=progress.watcher)
+            page = prepared.folder / "runs.csv"
             if no_report:
                 write_tables(records, prepared.folder)
-                page = None
             else:
                 progress.say("drawing figures and the report")
                 page = write_outputs(records, prepared.folder, drawn=progress.drawn)
     except KeyboardInterrupt:
         _interrupted()
     if not quiet:
-        _conclude(records, prepared.folder, page)
+        conclude(records, page, next_command=more_seeds(sys.argv[1:], seeds=2 * max(1, len(records.seeds))))
     raise_failed(records)
 
 
@@ -103,19 +104,6 @@ def stored_keys(folder: Path) -> dict[tuple[str, int], str]:
             return {run: key for run, (key, status) in reader.keys().items() if status != "failed"}
     except UsageError:
         return {}
-
-
-def _conclude(records, folder: Path, page: Path | None) -> None:  # type: ignore[no-untyped-def]  # Results, as above
-    from rich.console import Console
-
-    from initscope.report.terminal import print_summary
-
-    print_summary(
-        records,
-        Console(highlight=False),
-        report_path=str(page if page is not None else folder / "runs.csv"),
-        next_command=more_seeds(sys.argv[1:], seeds=2 * max(1, len(records.seeds))),
-    )
 
 
 def more_seeds(arguments: list[str], *, seeds: int) -> str:

@@ -60,7 +60,7 @@ def draw_accuracies(results: Results, name: str, conditions: Sequence[str]) -> D
     axes = page.whole()
     _set_axes(axes, max((run.epochs for run in runs), default=1))
     _draw_chance(axes, chance_of(results))
-    _draw_key(page)
+    _draw_key(page, diverged=any(run.status == "diverged" for run in runs))
     draw_groups(axes, results, runs, groups)
     draw_end_labels(page, axes, axes.get_xlim()[1], _labels(results, groups, direct=len(keys) <= 4))
     caption = (
@@ -134,13 +134,15 @@ def _draw_chance(axes: Axes, chance: float) -> None:
     )  # fmt: skip
 
 
-def _draw_key(page: Page) -> None:
-    handles = [
+def _draw_key(page: Page, *, diverged: bool) -> None:
+    handles: list[Line2D | Patch] = [
         Line2D([], [], color=SOFT_INK, linewidth=2.4, linestyle=SOLID, label="training"),
         Line2D([], [], color=SOFT_INK, linewidth=2.4, linestyle=DOTTED, label="test"),
         Line2D([], [], color=SOFT_INK, linewidth=0.8, alpha=0.6, label="one seed"),
         Patch(facecolor=SOFT_INK, alpha=BAND_OPACITY, label="95 % t interval of the mean over seeds"),
     ]
+    if diverged:
+        handles.append(Line2D([], [], color=SOFT_INK, linestyle="none", marker="x", markersize=7, label="diverged"))
     page.key(handles, above=0.06)
 
 

@@ -13,9 +13,9 @@ from initscope.figures.curves import SOLID, Dashes
 from initscope.figures.page import Page, wrapped_name
 from initscope.figures.style import INK, SMALL_PT, SOFT_INK, Look
 
-_LINE_IN = SMALL_PT * 1.22 / 72.0
 _GAP_IN = 0.1
 _CHIP_IN = 0.34
+_ABOVE_IN, _BELOW_IN = 0.15, 0.12
 LABEL_WIDTH_IN = 2.05
 
 
@@ -76,26 +76,40 @@ def _inside(centre: float, height: float, low: float, high: float) -> float:
 
 
 def draw_end_labels(page: Page, axes: Axes, x: float, labels: Sequence[EndLabel]) -> None:
-    """Draws the labels in the page's right margin; `x` (data) is where the curves end."""
+    """Draws the labels in the page's right margin; `x` (data) is where the curves end. Many labels are set smaller."""
     low, high = axes.get_ylim()
     per_inch = (high - low) / (page.top - page.bottom)
+    room = page.top + _ABOVE_IN - _BELOW_IN
     names = [wrapped_name(label.name, LABEL_WIDTH_IN, SMALL_PT) for label in labels]
-    heights = [((len(lines) + 1) * _LINE_IN + _GAP_IN) * per_inch for lines in names]
+    rows = sum(len(lines) + 1 for lines in names)
+    tight = rows * _line_in(SMALL_PT) + len(labels) * _GAP_IN > room
+    gap = _GAP_IN / 5 if tight else _GAP_IN
+    size = max(9.0, SMALL_PT * min(1.0, (room - len(labels) * gap) / max(rows * _line_in(SMALL_PT), 0.1)))
+    heights = [((len(lines) + 1) * _line_in(size) + gap) * per_inch for lines in names]
     wanted = [label.y if math.isfinite(label.y) else (low + high) / 2 for label in labels]
-    centres = spread(wanted, heights, low - 0.5 * per_inch, high + 0.15 * per_inch)
-    x_per_inch = np.diff(axes.get_xlim())[0] / (page.right - page.left)
+    bounds = low - (page.bottom - _BELOW_IN) * per_inch, high + _ABOVE_IN * per_inch
+    centres = spread(wanted, heights, *bounds)
+    x_per_inch = float(np.diff(axes.get_xlim())[0]) / (page.right - page.left)
     for label, lines, centre in zip(labels, names, centres, strict=True):
-        chip = x + 0.22 * x_per_inch
-        if label.tied and math.isfinite(label.y):
-            axes.plot(
-                [x, chip], [label.y, centre], color=SOFT_INK, linewidth=0.6, clip_on=False, zorder=1.5, label="_leader"
-            )
-        axes.plot(
-            [chip, chip + 0.28 * x_per_inch], [centre, centre], color=label.look.colour, linewidth=2.4,
-            linestyle=label.dashes, marker=label.look.marker, markersize=6.0, markevery=[1], markeredgecolor="white",
-            markeredgewidth=0.7, clip_on=False, zorder=4.0, label="_chip",
-        )  # fmt: skip
+        _draw_chip(axes, x, x_per_inch, label, centre)
         axes.text(
-            chip + (_CHIP_IN + 0.04) * x_per_inch, centre, "\n".join([*lines, label.detail]), fontsize=SMALL_PT,
-            color=INK, va="center", ha="left", linespacing=1.15, clip_on=False,
+            x + (0.26 + _CHIP_IN) * x_per_inch, centre, "\n".join([*lines, label.detail]), fontsize=size, color=INK,
+            va="center", ha="left", linespacing=1.15, clip_on=False,
         )  # fmt: skip
+
+
+def _line_in(size: float) -> float:
+    return size * 1.22 / 72.0
+
+
+def _draw_chip(axes: Axes, x: float, x_per_inch: float, label: EndLabel, centre: float) -> None:
+    chip = x + 0.22 * x_per_inch
+    if label.tied and math.isfinite(label.y):
+        axes.plot(
+            [x, chip], [label.y, centre], color=SOFT_INK, linewidth=0.6, clip_on=False, zorder=1.5, label="_leader"
+        )
+    axes.plot(
+        [chip, chip + 0.28 * x_per_inch], [centre, centre], color=label.look.colour, linewidth=2.4,
+        linestyle=label.dashes, marker=label.look.marker, markersize=6.0, markevery=[1], markeredgecolor="white",
+        markeredgewidth=0.7, clip_on=False, zorder=4.0, label="_chip",
+    )  # fmt: skip

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,7 +17,8 @@ from initscope.records.dataset import Dataset
 from initscope.records.results import Environment, Results
 from initscope.records.run import RunRecord
 from initscope.records.study import Study
-from initscope.store.folder import FolderReader, StudyFolder, open_folder, read_folder
+from initscope.store.folder import StudyFolder
+from initscope.store.reading import ReadableFolder
 from initscope.study.device import choose_workers, processor_name
 from initscope.study.plan import Ensemble, Plan
 from initscope.study.pool import Listener, WorkerSetup, train_all, write_shared
@@ -41,43 +41,40 @@ class Watcher:
     """The records of an ensemble that has just been stored."""
 
 
-def run_session(
-    plan: Plan, data: Dataset, folder: Path, *, device: str, workers: int | None, command: Sequence[str], watcher: Watcher
+def train_missing(
+    plan: Plan,
+    data: Dataset,
+    store: StudyFolder,
+    *,
+    device: str,
+    workers: int | None,
+    command: Sequence[str],
+    watcher: Watcher,
 ) -> None:
-    """Trains the runs of `plan` that `folder` lacks, and stores each ensemble when it ends.
+    """Trains the runs of `plan` that the folder `store` lacks, and stores each ensemble when it ends.
 
-    A folder that belongs to another study, or that another process is writing, is refused before anything is trained.
-    A KeyboardInterrupt stops the workers and passes through; what was stored stays.
+    A folder that belongs to another study is refused before anything is trained. A KeyboardInterrupt stops the workers and
+    passes through; what was stored stays.
     """
-    with open_folder(folder, create=True) as store:
-        store.claim(plan.identity)
-        for key in plan.conditions:
-            store.claim_condition(key, plan.definitions[key])
-        store.save_data_summary(data.summary())
-        store.save_study_toml(_merged(plan, store).to_toml())
-        missing = _missing(plan, store)
-        ensembles = plan.ensembles(missing, device=device)
-        count = choose_workers(workers, device=device, ensembles=max(1, len(ensembles)))
-        watcher.planned(len(plan.runs), len(plan.runs) - len(missing), count)
-        if ensembles:
-            store.save_environment(_environment(device, count, command))
-            _train(plan, data, store, ensembles, device=device, workers=count, watcher=watcher)
+    store.claim(plan.identity)
+    for key in plan.conditions:
+        store.claim_condition(key, plan.definitions[key])
+    store.save_data_summary(data.summary())
+    store.save_study_toml(_merged(plan, store).to_toml())
+    missing = _missing(plan, store)
+    ensembles = plan.ensembles(missing, device=device)
+    count = choose_workers(workers, device=device, ensembles=max(1, len(ensembles)))
+    watcher.planned(len(plan.runs), len(plan.runs) - len(missing), count)
+    if ensembles:
+        store.save_environment(_environment(device, count, command))
+        _train(plan, data, store, ensembles, device=device, workers=count, watcher=watcher)
 
 
-def read_results(folder: Path) -> tuple[Results, FolderReader]:
-    """Returns what is stored in `folder`, and the open reader that its weights are read through.
+def read_results(reader: ReadableFolder) -> Results:
+    """Returns what is stored in an open folder; its weights are read through it, so it must stay open for them.
 
-    Raises: UsageError where the folder holds no results, EnvironmentFault where they cannot be read.
+    Raises: EnvironmentFault where the folder was left before anything was stored in it, or is damaged.
     """
-    reader = read_folder(folder)
-    try:
-        return _results(reader), reader
-    except BaseException:
-        reader.close()
-        raise
-
-
-def _results(reader: FolderReader) -> Results:
     study = stored_study(reader.study_toml(), database=reader.database)
     data = reader.data_summary()
     assert data is not None, "the data's summary is stored before the study"
