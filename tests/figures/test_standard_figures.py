@@ -152,7 +152,7 @@ def test_the_title_of_layer_deaths_counts_learners_and_deaths() -> None:
 
 def test_without_a_split_the_title_says_so_for_the_nearest_candidate() -> None:
     title = draw_layer_deaths(make_results(seeds=3, conditions=("default", "all-zero"))).title
-    assert title == "No condition split: in all-zero 0 of 3 seeds learned; in 3 a whole layer was dead by step 32"
+    assert title == "No condition split: in all-zero 0 of 3 seeds learned; in all 3 a whole layer was dead by step 32"
 
 
 def test_seeds_are_sorted_learners_first_then_by_accuracy() -> None:

@@ -13,6 +13,7 @@ from matplotlib.patches import Patch
 from initscope.base.quantities import percent, percent_interval
 from initscope.figures.curves import (
     BAND_OPACITY,
+    BAND_RUNS,
     DOTTED,
     SOLID,
     Band,
@@ -66,8 +67,8 @@ def draw_accuracies(results: Results, name: str, conditions: Sequence[str]) -> D
     caption = (
         f"{subtitle}. Solid: training accuracy, the mean over the epoch's batches before each update; dotted: test "
         "accuracy after the epoch. Thin: every seed; bold: mean over seeds; band: 95 % t interval of that mean (none "
-        "at one seed). The percentages beside the names are medians of the last test accuracy; the numbers in the "
-        "table are not smoothed."
+        f"below {BAND_RUNS} seeds). The percentages beside the names are medians of the last test accuracy; the "
+        "numbers in the table are not smoothed."
     )
     return Drawing(
         name=name,
@@ -127,10 +128,11 @@ def _draw_chance(axes: Axes, chance: float) -> None:
     if not math.isfinite(chance):
         return
     axes.axhline(chance, color=CHANCE_INK, linestyle=(0, (1, 2.5)), linewidth=1.4, zorder=1.8, label="_chance")
-    below = chance > 9
+    # Above the line: runs at chance answer one class or another, so their curves lie on it or below.
     axes.text(
-        0.995, chance - 1.3 if below else chance + 1.0, f"largest class share {percent(chance)}", fontsize=SMALL_PT,
-        color=SOFT_INK, ha="right", va="top" if below else "bottom", transform=axes.get_yaxis_transform(),
+        0.995, chance + 1.0, f"largest class share {percent(chance)}", fontsize=SMALL_PT, color=SOFT_INK, ha="right",
+        va="bottom", transform=axes.get_yaxis_transform(), zorder=5.0,
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.8},
     )  # fmt: skip
 
 

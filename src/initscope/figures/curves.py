@@ -19,6 +19,8 @@ SOLID: tuple[int, tuple[float, ...]] = (0, ())
 DOTTED: tuple[int, tuple[float, ...]] = (0, (1.2, 1.4))
 DASHED: tuple[int, tuple[float, ...]] = (0, (4.0, 1.8))
 BAND_OPACITY = 0.18
+BAND_RUNS = 3
+"""Below this many runs no band is drawn: at two the t interval is thirteen standard errors wide on either side."""
 Dashes = tuple[int, tuple[float, ...]]
 
 
@@ -92,10 +94,12 @@ def draw_mean(
 
     Markers of solid lines are filled, those of broken lines hollow, so that they differ where curves lie on each other.
     """
-    if np.isfinite(band.low).any():
+    enough = band.n >= BAND_RUNS
+    if enough.any():
         axes.fill_between(
-            x, band.low, band.high, color=look.colour, alpha=BAND_OPACITY, linewidth=0, zorder=3.0, label="_band"
-        )
+            x, band.low, band.high, where=enough.tolist(), color=look.colour, alpha=BAND_OPACITY, linewidth=0,
+            zorder=3.0, label="_band",
+        )  # fmt: skip
     at = list(marks) if marks is not None else list(range(len(x)))
     solid = dashes == SOLID
     (line,) = axes.plot(

@@ -12,17 +12,21 @@ from initscope.records.results import Results
 from initscope.records.run import RunRecord
 from initscope.stats.outcomes import Outcome, classify
 
+GAP_PERCENT = 15.0
+"""Runs that partly learned are drawn with the learners unless this many points of accuracy lie between them."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
     """Runs of one condition that share a mean.
 
-    `outcome` is None where the condition's runs are not split; `runs` finished; `of` the number of the condition's runs
-    that finished or diverged, `lost` the number of them that diverged.
+    `name` says which of the condition's runs they are ("learned", "left chance", "partly", "at chance"); None where
+    they are not split. `runs` finished; `of` is the number of the condition's runs that finished or diverged, `lost`
+    the number of those that diverged.
     """
 
     condition: str
-    outcome: Outcome | None
+    name: str | None
     runs: tuple[RunRecord, ...]
     of: int
     lost: int = 0
@@ -40,13 +44,13 @@ class Group:
     @property
     def title(self) -> str:
         """What the group is called in a table."""
-        return "all" if self.outcome is None else self.outcome
+        return self.name or "all"
 
     @property
     def count(self) -> str:
         """How many runs are behind it, for a label: "n = 10" or "4 of 10 learned"."""
-        if self.outcome is not None:
-            return f"{self.n} of {self.of} {self.outcome}"
+        if self.name is not None:
+            return f"{self.n} of {self.of} {self.name}"
         return f"n = {self.n}" + (f", {self.lost} diverged" if self.lost else "")
 
 
@@ -102,28 +106,34 @@ def ends_of(results: Results, conditions: Sequence[str]) -> tuple[Ends, ...]:
 
 
 def groups_of(results: Results, condition: str) -> tuple[Group, ...]:
-    """Returns the condition's groups, learners first.
+    """Returns the condition's groups, the best first.
 
-    One group, unless some runs learned while others never left chance: then one group an outcome, so that no mean is
-    drawn through the gap between them.
+    One group, unless some runs learned while others never left chance: then the runs at chance are a group of their
+    own, so that no mean is drawn through the gap. Runs that partly learned go with the learners ("left chance") where
+    there is no gap of `GAP_PERCENT` between the two, else they are a third group.
     """
     outcomes = classify(results)
     runs = [run for run in results.of(condition) if run.status != "failed"]
     finished = tuple(run for run in runs if run.status == "finished")
-    kinds = {outcomes[condition, run.seed] for run in finished}
-    if not {"learned", "at chance"} <= kinds:
-        return (Group(condition=condition, outcome=None, runs=finished, of=len(runs), lost=len(runs) - len(finished)),)
-    order: tuple[Outcome, ...] = ("learned", "partly", "at chance")
-    return tuple(
-        Group(
-            condition=condition,
-            outcome=outcome,
-            runs=tuple(run for run in finished if outcomes[condition, run.seed] == outcome),
-            of=len(runs),
-        )
-        for outcome in order
-        if outcome in kinds
-    )
+    by_outcome: dict[Outcome, list[RunRecord]] = {}
+    for run in finished:
+        by_outcome.setdefault(outcomes[condition, run.seed], []).append(run)
+    if not {"learned", "at chance"} <= by_outcome.keys():
+        return (Group(condition=condition, name=None, runs=finished, of=len(runs), lost=len(runs) - len(finished)),)
+    named = _named(by_outcome["learned"], by_outcome.get("partly", []), by_outcome["at chance"])
+    return tuple(Group(condition=condition, name=name, runs=tuple(own), of=len(runs)) for name, own in named)
+
+
+def _named(
+    learned: list[RunRecord], partly: list[RunRecord], at_chance: list[RunRecord]
+) -> list[tuple[str, list[RunRecord]]]:
+    if not partly:
+        return [("learned", learned), ("at chance", at_chance)]
+    worst = min(run.final_test_accuracy_percent for run in learned)
+    best = max(run.final_test_accuracy_percent for run in partly)
+    if worst - best <= GAP_PERCENT:
+        return [("left chance", sorted([*learned, *partly], key=lambda run: run.seed)), ("at chance", at_chance)]
+    return [("learned", learned), ("partly", partly), ("at chance", at_chance)]
 
 
 def shown(results: Results, conditions: Sequence[str]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from initscope.base.quantities import counted, significant
+from initscope.base.quantities import counted
 from initscope.figures.curves import Band, band_of, draw_mean, draw_seeds, staggered
 from initscope.figures.drawing import Cell, Columns, Drawing, columns_of
 from initscope.figures.groups import median, shown
@@ -138,14 +138,18 @@ def _detail(spread: Spread) -> str:
     if spread.zeros_percent == 100.0:
         return "every entry is exactly 0"
     zeros = f", {spread.zeros_percent:.1f} % exactly 0" if spread.zeros_percent >= 0.05 else ""
-    return f"standard deviation {significant(spread.std)}{zeros}"
+    return f"standard deviation {_three(spread.std)}{zeros}"
+
+
+def _three(value: float) -> str:
+    return f"{value:#.3g}".rstrip(".") if value else "0"
 
 
 def _title(spreads: Sequence[Spread], parameter: str) -> str:
     def word(spread: Spread) -> str:
         if spread.zeros_percent == 100.0:
             return "is still exactly zero everywhere"
-        return f"has a standard deviation of {significant(spread.std)}"
+        return f"has a standard deviation of {_three(spread.std)}"
 
     parts = [f"{text} in {listed(names)}" for names, text in alike([(s.condition, word(s)) for s in spreads])]
     start = "has a standard deviation of"

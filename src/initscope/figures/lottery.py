@@ -151,24 +151,31 @@ def step_place(step: float) -> float:
 
 
 def _title(end: Ends, seeds: Sequence[SeedLives]) -> str:
-    n = len(seeds)
-    learned = sum(seed.outcome == "learned" for seed in seeds)
+    learned = [seed for seed in seeds if seed.outcome == "learned"]
     others = [seed for seed in seeds if seed.outcome != "learned"]
-    deaths = [seed.first_death for seed in others if seed.first_death is not None]
-    alike = [seed for seed in seeds if seed.outcome == "learned" and seed.first_death is not None]
+    start = f"{len(learned)} of {counted(len(seeds), 'seed')} learned"
     if not end.split:
-        start = f"No condition split: in {end.condition} {learned} of {counted(n, 'seed')} learned"
-    else:
-        start = f"{learned} of {counted(n, 'seed')} learned"
+        start = f"No condition split: in {end.condition} {start}"
     if not others:
         return start
+    deaths = [seed.first_death for seed in others if seed.first_death is not None]
     if not deaths:
-        return f"{start}; in the others no whole layer died" if learned else f"{start}; no whole layer died"
-    rest = f"{len(others)}" if learned == 0 else "the other" + (f" {len(others)}" if len(others) > 1 else "")
-    where = f"in {rest}" if len(deaths) == len(others) else f"in {len(deaths)} of {rest}"
-    too = f", as in {len(alike)} that learned" if alike else ""
+        return f"{start}; {'in the others ' if learned else ''}no whole layer died"
     when = "from the start" if max(deaths) == 0 else f"by step {max(deaths):,}"
-    return f"{start}; {where} a whole layer was dead {when}{too}"
+    also = sum(seed.first_death is not None for seed in learned)
+    too = f", as in {also} that learned" if also else ""
+    return f"{start}; {_whose(others, everyone=not learned)} a whole layer was dead {when}{too}"
+
+
+def _whose(others: Sequence[SeedLives], *, everyone: bool) -> str:
+    dead = [seed for seed in others if seed.first_death is not None]
+    at_chance = [seed for seed in others if seed.outcome == "at chance"]
+    rest = f"{len(others)}" if everyone else "the other" + (f" {len(others)}" if len(others) > 1 else "")
+    if len(dead) == len(others):
+        return f"in {'all ' if everyone else ''}{rest}"
+    if [seed.seed for seed in dead] == [seed.seed for seed in at_chance]:
+        return f"in all {len(dead)} that stayed at chance"
+    return f"in {len(dead)} of {rest}"
 
 
 def _draw_panels(page: Page, results: Results, condition: str, seeds: Sequence[SeedLives]) -> None:

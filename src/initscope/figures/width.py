@@ -215,7 +215,7 @@ def _title(panels: Sequence[Panel]) -> str:
 
 def _some(found: Sequence[Panel], panels: Sequence[Panel]) -> str:
     names = [
-        panel.group.condition if panel.group.outcome is None else f"{panel.group.condition} ({panel.group.count})"
+        panel.group.condition if panel.group.name is None else f"{panel.group.condition} ({panel.group.count})"
         for panel in found
     ]
     total = len({panel.group.condition for panel in panels})

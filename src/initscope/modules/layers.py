@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
+
+from initscope.modules.generators import seeded_generators
 
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, *_TRANSPOSED)
@@ -19,7 +21,8 @@ class Layer:
     """A layer with weights: its module's path, its number of units, and the activation that follows it, if a module.
 
     `unit_axis` is the axis of the output that runs over units: -1 (linear) or 1 (convolution). `row_axis` is the axis of
-    the weight that does: 0, or 1 in a transposed convolution.
+    the weight that does: 0, or 1 in a transposed convolution. `activation_call` says which of the activation module's calls in
+    a forward pass is meant, since one module may serve several layers.
     """
 
     path: str
@@ -28,6 +31,7 @@ class Layer:
     row_axis: int
     has_bias: bool
     activation: str | None
+    activation_call: int = 0
 
 
 def find_layers(model: nn.Module, inputs: Tensor) -> tuple[Layer, ...]:
@@ -38,13 +42,21 @@ def find_layers(model: nn.Module, inputs: Tensor) -> tuple[Layer, ...]:
     listed where it runs first. Hooks, modes and generators are as before when it returns or raises.
     """
     reached: list[str] = []
-    names = {module: name for name, module in model.named_modules() if not list(module.children())}
+    names = {module: name for name, module in model.named_modules() if _can_be_reached(name, module)}
 
     def note(module: nn.Module, _inputs: object, _output: object) -> None:
         reached.append(names[module])
 
-    run_hooked(model, dict.fromkeys(names.values(), note), lambda: model(inputs))
+    with seeded_generators(0):
+        run_hooked(model, dict.fromkeys(names.values(), note), lambda: model(inputs))
     return _pair(model, reached)
+
+
+def _can_be_reached(name: str, module: nn.Module) -> bool:
+    """Whether a module is a layer or has no parts; a parametrised layer has parts, and those are no layers."""
+    if "parametrizations" in name.split("."):
+        return False
+    return isinstance(module, _WEIGHTED) or not list(module.children())
 
 
 def run_hooked(model: nn.Module, hooks: dict[str, Callable[..., None]], forward: Callable[[], object]) -> None:
@@ -65,20 +77,25 @@ def _pair(model: nn.Module, reached: list[str]) -> tuple[Layer, ...]:
     for position, path in enumerate(reached):
         module = modules[path]
         if isinstance(module, _WEIGHTED) and path not in layers:
-            layers[path] = _layer(path, module, _activation_after(modules, reached[position + 1 :]))
+            after = _activation_after(modules, reached, position)
+            layers[path] = _layer(path, module)
+            if after is not None:
+                call = reached[:after].count(reached[after])
+                layers[path] = replace(layers[path], activation=reached[after], activation_call=call)
     return tuple(layers.values())
 
 
-def _activation_after(modules: dict[str, nn.Module], rest: list[str]) -> str | None:
-    for path in rest:
-        if isinstance(modules[path], _WEIGHTED):
+def _activation_after(modules: dict[str, nn.Module], reached: list[str], position: int) -> int | None:
+    for after in range(position + 1, len(reached)):
+        module = modules[reached[after]]
+        if isinstance(module, _WEIGHTED):
             return None
-        if type(modules[path]).__module__ == _ACTIVATION_FILE or isinstance(modules[path], nn.Identity):
-            return path
+        if type(module).__module__ == _ACTIVATION_FILE or isinstance(module, nn.Identity):
+            return after
     return None
 
 
-def _layer(path: str, module: nn.Module, activation: str | None) -> Layer:
+def _layer(path: str, module: nn.Module) -> Layer:
     convolution = isinstance(module, _CONVOLUTIONS)
     return Layer(
         path=path,
@@ -86,5 +103,5 @@ def _layer(path: str, module: nn.Module, activation: str | None) -> Layer:
         unit_axis=1 if convolution else -1,
         row_axis=1 if isinstance(module, _TRANSPOSED) else 0,
         has_bias=module.bias is not None,
-        activation=activation,
+        activation=None,
     )

@@ -100,16 +100,20 @@ def _attention_through(mode: KeyedDropout) -> Iterator[None]:
 def _dropout(mode: KeyedDropout, input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     if not training or p == 0.0:
         return input
-    return input * mode.mask(input, tuple(input.shape), p) * (1.0 / (1.0 - p) if p < 1.0 else 0.0)
+    kept = input * mode.mask(input, tuple(input.shape), p) * (1.0 / (1.0 - p) if p < 1.0 else 0.0)
+    return input.copy_(kept) if inplace else kept
 
 
 def _channel_dropout(
-    mode: KeyedDropout, input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
+    batched: int, mode: KeyedDropout, input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
 ) -> Tensor:
+    """Drops whole channels. An input of fewer axes than `batched` has no axis of samples, as torch reads it."""
     if not training or p == 0.0:
         return input
-    shape = (*input.shape[:2], *(1 for _ in input.shape[2:]))
-    return input * mode.mask(input, shape, p) * (1.0 / (1.0 - p) if p < 1.0 else 0.0)
+    leading = input.shape[:2] if input.ndim >= batched else input.shape[:1]
+    shape = (*leading, *(1 for _ in input.shape[len(leading) :]))
+    kept = input * mode.mask(input, shape, p) * (1.0 / (1.0 - p) if p < 1.0 else 0.0)
+    return input.copy_(kept) if inplace else kept
 
 
 def _alpha_dropout(
@@ -121,7 +125,8 @@ def _alpha_dropout(
     low = -1.7580993408473766
     a = ((1.0 - p) * (1.0 + p * low**2)) ** -0.5
     kept = mode.mask(input, tuple(input.shape), p)
-    return a * (input * kept + low * (1.0 - kept)) - a * p * low
+    mixed = a * (input * kept + low * (1.0 - kept)) - a * p * low
+    return input.copy_(mixed) if inplace else mixed
 
 
 def _attention(
@@ -154,9 +159,9 @@ def _attention(
 _DROPOUTS: dict[Callable[..., Any], Callable[..., Tensor]] = {
     functional.dropout: _dropout,
     torch.dropout: lambda mode, input, p, train: _dropout(mode, input, p, train),
-    functional.dropout1d: _channel_dropout,
-    functional.dropout2d: _channel_dropout,
-    functional.dropout3d: _channel_dropout,
+    functional.dropout1d: partial(_channel_dropout, 3),
+    functional.dropout2d: partial(_channel_dropout, 2),  # torch reads three axes as (sample, channel, length)
+    functional.dropout3d: partial(_channel_dropout, 5),
     functional.alpha_dropout: _alpha_dropout,
     functional.scaled_dot_product_attention: _attention,
 }

@@ -39,15 +39,18 @@ def cross_entropy(
     return -logits.log_softmax(dim=-1).gather(-1, labels.unsqueeze(-1)).squeeze(-1).mean()
 
 
-def vectorised_step(model: nn.Module) -> Step:
-    """Returns the untraced step of an ensemble of `model`s (in training mode); the module's own values are not used."""
+def vectorised_step(model: nn.Module, *, n_classes: int = 1) -> Step:
+    """Returns the untraced step of an ensemble of `model`s (in training mode); the module's own values are not used.
+
+    `n_classes` is the least number of scores a sample that the labels call for.
+    """
 
     def run_loss(
         parameters: Tensors, buffers: Tensors, inputs: Tensor, labels: Tensor, run_key: Tensor, update: Tensor
     ) -> tuple[Tensor, Tensor]:
         with KeyedDropout(run_key, update):
             logits = functional_call(model, (parameters, buffers), (inputs,))
-        check_logits(logits, inputs)
+        check_logits(logits, inputs, n_classes=n_classes)
         return cross_entropy(logits, labels), (logits.argmax(dim=-1) == labels).sum()
 
     gradient = vmap(grad_and_value(run_loss, has_aux=True), in_dims=(0, 0, 0, 0, 0, None))
@@ -61,7 +64,9 @@ def vectorised_step(model: nn.Module) -> Step:
     return step
 
 
-def traced_step(model: nn.Module, example: tuple[Tensors, Tensors, Tensor, Tensor, Tensor, Tensor]) -> Step:
+def traced_step(
+    model: nn.Module, example: tuple[Tensors, Tensors, Tensor, Tensor, Tensor, Tensor], *, n_classes: int = 1
+) -> Step:
     """Returns the step traced on arguments of the shapes of `example`, which is left as it was.
 
     Raises: UsageError that names the module's class and the reason where it does not survive `vmap`.
@@ -71,7 +76,7 @@ def traced_step(model: nn.Module, example: tuple[Tensors, Tensors, Tensor, Tenso
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # vmap's fallback is slow only while it is traced
-            graph = make_fx(vectorised_step(model))(parameters, copies, *rest)
+            graph = make_fx(vectorised_step(model, n_classes=n_classes))(parameters, copies, *rest)
     except InitscopeError:
         raise
     except Exception as error:
@@ -90,12 +95,12 @@ def refusal(model: nn.Module, error: Exception) -> UsageError:
     )
 
 
-def check_logits(logits: object, inputs: Tensor) -> None:
-    """Raises UsageError where a model's output is not one row of class scores a sample."""
-    if not isinstance(logits, Tensor) or logits.ndim != 2 or logits.shape[0] != inputs.shape[0]:
+def check_logits(logits: object, inputs: Tensor, *, n_classes: int = 1) -> None:
+    """Raises UsageError where a model's output is not one row of at least `n_classes` class scores a sample."""
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or logits.shape[0] != len(inputs) or logits.shape[1] < n_classes:
         found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise UsageError(
             "the model's output is not a matrix of class scores",
             value=found,
-            legal=f"a tensor of shape (samples, classes), here ({inputs.shape[0]}, classes)",
+            legal=f"a tensor of shape (samples, classes), here ({len(inputs)}, {n_classes})",
         )

@@ -42,15 +42,17 @@ def train_alone(
 ) -> TwinResult:
     """Trains one run the way a textbook does, and returns what it saw.
 
-    `start` holds the run's starting values {path: shape}; `data` its split and shuffles. Stops after `max_steps`
+    `start` holds the run's starting values {path: shape}, of parameters and buffers; `data` its split and shuffles. Stops after `max_steps`
     updates where given; keeps the gradients of the first `keep_gradients` steps.
     """
-    net = copy.deepcopy(model).to(torch_dtype(train)).train().requires_grad_(requires_grad=True)
+    net = copy.deepcopy(model).to(torch_dtype(train)).train()
     with torch.no_grad():
-        for path, parameter in net.named_parameters():
-            parameter.copy_(start[path])
+        for path, value in [*net.named_parameters(), *net.named_buffers()]:
+            value.copy_(start[path])
     options = {key: tuple(v) if isinstance(v, list) else v for key, v in train.optimizer_options.items()}
-    optimiser = getattr(torch.optim, ELEMENTWISE[train.optimizer])(net.parameters(), lr=train.learning_rate, **options)
+    optimiser = getattr(torch.optim, ELEMENTWISE[train.optimizer])(
+        [p for p in net.parameters() if p.requires_grad], lr=train.learning_rate, **options
+    )
     inputs, key = inputs.to(torch_dtype(train)), torch.tensor(dropout_key(data.root_seed, data.seed))
     losses: list[float] = []
     gradients: list[dict[str, Tensor]] = []
