@@ -45,7 +45,8 @@ def make_history(end: float, epochs: int, rng: np.random.Generator) -> History:
 
 
 def make_probes(end: float, epochs: int, *, zero: bool) -> Probes:
-    """Probes at steps 0, 1, 2, 4, ... 32 and at each epoch's end; a run that fails has its hidden1 dead from step 32."""
+    """Probes at steps 0, 1, 2, 4, ... 32 and at each epoch's end; a run that fails has its hidden1 dead from step
+    32."""
     steps = np.unique([0, 1, 2, 3, 4, 8, 16, 32, *(STEPS_PER_EPOCH * np.arange(1, epochs + 1))])
     probe, parameter, layer = len(steps), len(PARAMETERS), len(LAYERS)
     norms = np.full((probe, parameter), 0.1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from initscope.api.summary_html import summary_html
 from initscope.base.errors import EnvironmentFault
-from initscope.base.quantities import counted, percent
+from initscope.base.quantities import counted
 from initscope.figures import catalogue
 from initscope.records.results import Moment, Results
-from initscope.report.page import write_report
+from initscope.report.atomic import write_atomically
+from initscope.report.page import report_html, write_report
 from initscope.report.tables import history_rows, runs_rows
 from initscope.stats.outcomes import classify
-from initscope.stats.summary import summarise
 from initscope.store.reading import ReadableFolder
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from initscope.records.study import Study
+
+PAGES = (".html", ".htm")
 
 
 class Columns(Mapping[str, np.ndarray]):
@@ -89,10 +91,15 @@ class StudyResults:
 
     @property
     def runs(self) -> Columns:
-        """One row a run: the columns of runs.csv, and `outcome` (learned, partly, at chance, diverged, failed, unknown)."""
-        outcomes = classify(self._records)
+        """One row a run: the columns of runs.csv, and `outcome`.
+
+        An outcome is learned, partly, at chance, diverged, failed or unknown.
+        """
+        outcomes = {(key, str(seed)): outcome for (key, seed), outcome in classify(self._records).items()}
         rows = runs_rows(self._records)
-        return Columns.from_rows([{**row, "outcome": outcomes[(row["condition"], row["seed"])]} for row in rows])
+        return Columns.from_rows(
+            [{**row, "outcome": outcomes[str(row["condition"]), str(row["seed"])]} for row in rows]
+        )
 
     @property
     def history(self) -> Columns:
@@ -113,38 +120,28 @@ class StudyResults:
         return self._records.weights(condition, seed, parameter, moment)
 
     def report(self, path: str | Path | None = None) -> Path:
-        """Writes the report into the folder `path` (the output folder by default) and returns the page's path."""
-        folder = self.folder if path is None else Path(path)
-        folder.mkdir(parents=True, exist_ok=True)
+        """Writes the report and returns its path.
+
+        Arguments: `path` is a folder, which gets report.html, or a file whose name ends in .html; the output folder by
+        default. Folders are made where they are missing. Raises: EnvironmentFault where it cannot be written.
+        """
+        place = self.folder if path is None else Path(path)
         drawings = [catalogue.draw(self._records, name) for name in self.figures]
-        return write_report(self._records, folder, figures=drawings)
+        if place.suffix.lower() in PAGES and not place.is_dir():
+            return write_atomically(place, report_html(self._records, figures=drawings).encode())
+        return write_report(self._records, place, figures=drawings)
 
     def __repr__(self) -> str:
         runs = self._records.runs
         return f"StudyResults({self.study.name!r}, {counted(len(runs), 'run')}, {str(self.folder)!r})"
 
     def _repr_html_(self) -> str:
-        """Returns the summary table for notebooks."""
-        head = "".join(
-            f"<th style='text-align:{'left' if place == 0 else 'right'}'>{name}</th>"
-            for place, name in enumerate(("condition", "n", "learned", "test accuracy, median [range]"))
-        )
-        rows = "".join(_html_row(row) for row in summarise(self._records))
-        where = html.escape(f"{self.study.name} on {self._records.data.name}, {self.folder}")
-        return f"<table><caption>{where}</caption><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
-
-
-def _html_row(row: Any) -> str:
-    cells = (
-        str(row.n),
-        f"{row.outcomes.learned.count} of {row.n}",
-        f"{percent(row.median)} [{row.minimum:.1f}, {row.maximum:.1f}]",
-    )
-    numbers = "".join(f"<td style='text-align:right'>{html.escape(cell)}</td>" for cell in cells)
-    return f"<tr><td style='text-align:left'>{html.escape(row.condition)}</td>{numbers}</tr>"
+        """Returns what a notebook shows: the table of the terminal, and a strip of its seeds' results a condition."""
+        return summary_html(self._records, folder=self.folder)
 
 
 def _array(values: list[Any]) -> np.ndarray:
-    if any(value is None for value in values) and all(value is None or isinstance(value, int | float) for value in values):
+    known = [value for value in values if value is not None]
+    if len(known) < len(values) and all(isinstance(value, int | float) for value in known):
         values = [np.nan if value is None else value for value in values]
     return np.array(values, dtype=object if any(value is None for value in values) else None)

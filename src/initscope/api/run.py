@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from initscope.api.arguments import Style, as_argument, path_text, texts, whole_number
 from initscope.api.results import StudyResults
 from initscope.base.calls import parse_call
 from initscope.base.errors import RunsFailedError
@@ -22,13 +22,15 @@ from initscope.models.registry import MODELS
 from initscope.records.dataset import Dataset
 from initscope.records.results import Results
 from initscope.records.study import Study, TrainSpec
+from initscope.records.study_toml import toml_value
 from initscope.report.figure_files import write_figures
 from initscope.report.page import write_report
 from initscope.report.tables import write_history_csv, write_runs_csv
 from initscope.store.folder import StudyFolder, open_folder, read_folder
-from initscope.study.device import choose_device
+from initscope.study.device import check_workers, choose_device
 from initscope.study.file import Change, StudySource, Vets, read_source, source_of_study
-from initscope.study.plan import Plan, make_plan
+from initscope.study.plan import Plan, make_plan, pattern_mistakes
+from initscope.study.problems import StudyFileError
 from initscope.study.session import Watcher, read_results, train_missing
 from initscope.train.optimisers import check_optimiser
 
@@ -51,9 +53,9 @@ class Prepared:
 
 
 def run(
-    study: str | Study = "surprising-demo",
+    study: str | os.PathLike[str] | Study = "surprising-demo",
     *,
-    data: str | None = None,
+    data: str | os.PathLike[str] | None = None,
     seeds: int | None = None,
     epochs: int | None = None,
     conditions: Sequence[str] = (),
@@ -61,23 +63,37 @@ def run(
     device: str = "auto",
     workers: int | None = None,
     report: bool = False,
-    set: Sequence[str] = (),
+    set: Sequence[str] = (),  # noqa: A002  # the name of the option
 ) -> StudyResults:
     """Runs a study (what of it is not yet in its folder) and returns its results.
 
-    Arguments: `study` is a built-in name, the path of a TOML file, or a `Study`; `data` a source (digits, mnist,
-    fashion-mnist, a .csv, .csv.gz or .npz file, a folder of IDX files); `seeds` and `epochs` at least 1; `conditions` the keys to
-    run (all by default); `out` the output folder (runs/NAME by default); `device` auto, cpu or cuda; `workers` the number of
-    processes (one a core by default); `report` also writes figures, tables and the page; `set` holds "key.path=value" texts.
+    Your generators and torch's number of threads stay as they were; runs are trained in processes of their own, so a
+    script needs no `if __name__ == "__main__"`.
 
-    Raises: UsageError and EnvironmentFault with what is wrong; RunsFailedError where runs failed (the others are stored).
+    Arguments: `study` is a built-in name, the path of a TOML file, or a `Study`; `data` a source (digits, mnist,
+    fashion-mnist, a .csv, .csv.gz or .npz file, a folder of IDX files); `seeds` and `epochs` at least 1; `conditions`
+    the keys to run (all by default); `out` the output folder (runs/NAME by default); `device` auto, cpu or cuda;
+    `workers` the number of processes (one a core by default); `report` also writes figures, tables and the page; `set`
+    holds "key.path=value" texts.
+
+    Raises: UsageError and EnvironmentFault with what is wrong; RunsFailedError where runs failed (the others are
+    stored).
 
     Example:
         >>> import initscope
         >>> results = initscope.run("surprising-demo", seeds=2, epochs=1, out=folder)  # doctest: +SKIP
     """
     prepared = prepare(
-        study, data=data, seeds=seeds, epochs=epochs, conditions=conditions, out=out, device=device, overrides=set
+        study,
+        data=data,
+        seeds=seeds,
+        epochs=epochs,
+        conditions=conditions,
+        out=out,
+        device=device,
+        workers=workers,
+        overrides=set,
+        style=as_argument,
     )
     with open_folder(prepared.folder, create=True) as store:
         command = ["initscope.run", prepared.plan.study.name]
@@ -99,24 +115,30 @@ def open_results(folder: str | os.PathLike[str]) -> StudyResults:
 
 
 def prepare(
-    study: str | Study,
+    study: str | os.PathLike[str] | Study,
     *,
-    data: str | None,
+    data: str | os.PathLike[str] | None,
     seeds: int | None,
     epochs: int | None,
     conditions: Sequence[str],
     out: str | os.PathLike[str] | None,
     device: str,
+    workers: int | None,
     overrides: Sequence[str],
+    style: Style,
 ) -> Prepared:
-    """Returns a study ready to run, everything checked that can be checked before training."""
-    with importable_folder():
-        chosen = choose_device(device)
-        changes = [*overrides, *_changes(data=data, seeds=seeds, epochs=epochs)]
-        made, source = _study(study, changes)
-        loaded = load(made.data.source)
-        plan = make_plan(made, loaded, conditions=conditions, source=source)
-    folder = Path(out) if out is not None else Path("runs") / made.name
+    """Returns a study ready to run, everything checked that can be checked before training.
+
+    Arguments are those of `run`; `style` is how the user wrote them, for messages.
+    """
+    chosen = choose_device(device)
+    check_workers(whole_number(workers, name="workers"))
+    changes = [*texts(overrides, name="set"), *_changes(style, data=data, seeds=seeds, epochs=epochs)]
+    made, source = _study(study, changes)
+    loaded = load(made.data.source)
+    with importable_folder(made):
+        plan = make_plan(made, loaded, conditions=texts(conditions, name="conditions"), source=source)
+    folder = Path("runs") / made.name if out is None else Path(path_text(out, name="out"))
     return Prepared(plan=plan, data=loaded, folder=folder, device=chosen)
 
 
@@ -124,7 +146,7 @@ def train(
     prepared: Prepared, store: StudyFolder, *, workers: int | None, command: Sequence[str], watcher: Watcher
 ) -> Results:
     """Trains what the open folder lacks, and returns all that is stored in it."""
-    with importable_folder():
+    with importable_folder(prepared.plan.study):
         train_missing(
             prepared.plan,
             prepared.data,
@@ -167,10 +189,13 @@ def raise_failed(results: Results) -> None:
 
 
 @contextlib.contextmanager
-def importable_folder() -> Iterator[None]:
-    """Makes the current folder importable inside the block, so that "package.module:factory" finds a user's own file."""
-    here = os.getcwd()
-    added = here not in sys.path and "" not in sys.path
+def importable_folder(study: Study) -> Iterator[None]:
+    """Makes the current folder importable inside the block where the study names a factory: it may be the user's file.
+
+    Elsewhere it is left out, so that a file called random.py beside the study hides nothing of Python's.
+    """
+    here = str(Path.cwd())
+    added = study.model.factory is not None and here not in sys.path and "" not in sys.path
     if added:
         sys.path.insert(0, here)
     try:
@@ -180,21 +205,33 @@ def importable_folder() -> Iterator[None]:
             sys.path.remove(here)
 
 
-def _study(study: str | Study, changes: Sequence[Change]) -> tuple[Study, StudySource | None]:
+def _study(study: str | os.PathLike[str] | Study, changes: Sequence[Change]) -> tuple[Study, StudySource | None]:
     if isinstance(study, Study):
         source = source_of_study(study, overrides=changes)
-        return source.study(vets=VETS), None if not changes else source
-    source = read_source(study, overrides=changes)
-    return source.study(vets=VETS), source
+        return _checked(source), source if changes else None
+    source = read_source(path_text(study, name="study"), overrides=changes)
+    return _checked(source), source
 
 
-def _changes(*, data: str | None, seeds: int | None, epochs: int | None) -> list[Change]:
+def _checked(source: StudySource) -> Study:
+    """Returns the study; where it has mistakes, the patterns that match nothing are shown with them."""
+    try:
+        return source.study(vets=VETS)
+    except StudyFileError as error:
+        found = [problem.mistake for problem in error.problems if problem not in source.misread]
+        raise source.error([*found, *pattern_mistakes(source.tables)]) from error
+
+
+def _changes(
+    style: Style, *, data: str | os.PathLike[str] | None, seeds: int | None, epochs: int | None
+) -> list[Change]:
     """The options as changes of the study, so that one reader checks them all."""
     changes: list[Change] = []
-    if seeds is not None:
-        changes.append((f"seeds={seeds}", f"--seeds {seeds}"))
-    if epochs is not None:
-        changes.append((f"train.epochs={epochs}", f"--epochs {epochs}"))
+    for name, key, value in (("seeds", "seeds", seeds), ("epochs", "train.epochs", epochs)):
+        number = whole_number(value, name=name)
+        if number is not None:
+            changes.append((f"{key}={number}", style(name, number)))
     if data is not None:
-        changes.append((f"data.source={json.dumps(data, ensure_ascii=False)}", f"--data {data}"))
+        text = path_text(data, name="data")
+        changes.append((f"data.source={toml_value(text)}", style("data", text)))
     return changes

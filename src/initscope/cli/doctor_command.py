@@ -49,7 +49,8 @@ def _devices() -> None:
 
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     _line("processor", f"{processor_name('cpu')}, {usable} usable cores")
-    _line("cuda", torch.cuda.get_device_name() if torch.cuda.is_available() else "no device; runs are trained on the CPU")
+    there = torch.cuda.is_available()
+    _line("cuda", torch.cuda.get_device_name() if there else "no device; runs are trained on the CPU")
 
 
 def _datasets() -> None:

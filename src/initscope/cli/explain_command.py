@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import inspect
-import os
+from pathlib import Path
 
 import click
 
 
 @click.command("explain")
 @click.argument("name")
-@click.option("--study", default="surprising-demo", show_default=True, metavar="STUDY", help="Where conditions are looked up.")
+@click.option(
+    "--study", default="surprising-demo", show_default=True, metavar="STUDY", help="Where conditions are looked up."
+)
 def explain_command(name: str, study: str) -> None:
     """Explain NAME: a study, a condition of a study, a dataset, an initializer or a model.
 
@@ -24,7 +26,7 @@ def explain_command(name: str, study: str) -> None:
     from initscope.study.file import load_study
 
     known = load_study(study)
-    if name in builtin_names() or name == study or (name.endswith(".toml") and os.path.exists(name)):
+    if name in builtin_names() or name == study or (name.endswith(".toml") and Path(name).exists()):
         _study(load_study(name))
     elif name in known.conditions:
         _condition(known, name)
@@ -40,13 +42,15 @@ def explain_command(name: str, study: str) -> None:
 
 
 def _study(study) -> None:  # type: ignore[no-untyped-def]  # a Study; its module loads pydantic
+    from initscope.base.quantities import counted
     from initscope.report.condition_text import describe
 
     click.echo(f"{study.name}: {study.title}\n{study.question}\n")
     click.echo(f"data       {study.data.source}, {study.data.test_fraction:.0%} held out")
     click.echo(f"model      {study.model.label}, hidden {list(study.model.hidden)}, {study.model.activation}")
     train = study.train
-    click.echo(f"training   {train.optimizer}, learning rate {train.learning_rate:g}, batches of {train.batch_size}, {train.epochs} epochs")
+    pace = f"learning rate {train.learning_rate:g}, batches of {train.batch_size}, {counted(train.epochs, 'epoch')}"
+    click.echo(f"training   {train.optimizer}, {pace}")
     click.echo(f"seeds      {study.seeds}, baseline {study.baseline}\n\nconditions")
     width = max(map(len, study.conditions))
     for key, table in study.conditions.items():
@@ -54,8 +58,6 @@ def _study(study) -> None:  # type: ignore[no-untyped-def]  # a Study; its modul
 
 
 def _condition(study, key: str) -> None:  # type: ignore[no-untyped-def]  # as above
-    from pathlib import Path
-
     from initscope.report.condition_text import describe
 
     click.echo(f"{key}: a condition of {study.name}")
@@ -89,7 +91,8 @@ def _dataset(name: str) -> None:
     click.echo(f"{name}: {entry.about}")
     click.echo(f"samples   {entry.n_samples:,}\nfeatures  {entry.n_features}\nclasses   {entry.n_classes}")
     click.echo(f"licence   {entry.licence}\ncite      {entry.citation}")
-    click.echo(f"source    {'downloaded at first use: initscope data fetch ' + name if entry.needs_download else 'embedded'}")
+    source = f"downloaded at first use: initscope data fetch {name}" if entry.needs_download else "embedded"
+    click.echo(f"source    {source}")
 
 
 def _documented(name: str, thing: object, kind: str) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
-from initscope.base.errors import InitscopeError
+from initscope.base.errors import InitscopeError, UsageError, nearest, unknown_name
 
 COMMANDS = {
     "run": "Train a study and write its figures, tables and report.",
@@ -46,29 +47,52 @@ class LazyGroup(click.Group):
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[Any, Any, list[str]]:
         """Returns the command that `args` begin with; an unknown one is a usage error with the nearest name."""
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            from initscope.base.errors import unknown_name
-
             raise unknown_name("command", args[0], COMMANDS)
         return super().resolve_command(ctx, args)
 
     def main(self, *args: Any, **kwargs: Any) -> Any:  # the signature of click's own
         """Runs the program; errors become a message on stderr and an exit code."""
         if not kwargs.pop("standalone_mode", True):
-            return super().main(*args, standalone_mode=False, **kwargs)
+            return super().main(*args, standalone_mode=False, **kwargs)  # type: ignore[call-overload]  # click's literals
         try:
-            result = super().main(*args, standalone_mode=False, **kwargs)
+            result = super().main(*args, standalone_mode=False, **kwargs)  # type: ignore[call-overload]  # as above
         except click.exceptions.Abort:
+            click.echo("interrupted", err=True)
             sys.exit(130)
+        except click.UsageError as error:
+            if type(error).__name__ == "NoArgsIsHelpError":  # no command at all; older click prints the help itself
+                error.show()
+                sys.exit(error.exit_code)
+            refuse(in_our_form(error))
         except click.ClickException as error:
-            error.show()
-            sys.exit(error.exit_code)
+            refuse(UsageError(error.format_message()))
         except InitscopeError as error:
-            click.echo(f"{click.style('error', fg='red', bold=True)}: {error}", err=True)
-            sys.exit(error.exit_code)
-        except BrokenPipeError:
-            sys.stderr.close()
-            sys.exit(1)
+            refuse(error)
         sys.exit(result if isinstance(result, int) else 0)
+
+
+def refuse(error: InitscopeError) -> NoReturn:
+    """Shows an error on stderr, in colour on a terminal unless NO_COLOR is set, and ends with its exit code."""
+    head = "error" if os.environ.get("NO_COLOR") else click.style("error", fg="red", bold=True)
+    click.echo(f"{head}: {error}", err=True)
+    sys.exit(error.exit_code)
+
+
+def in_our_form(error: click.UsageError) -> UsageError:
+    """Returns click's complaint about a command line as an error like all others."""
+    command = error.ctx.command_path if error.ctx is not None else "initscope"
+    if isinstance(error, click.NoSuchOption) and error.ctx is not None:
+        options = error.ctx.command.get_params(error.ctx)
+        legal = sorted(name for option in options for name in option.opts if name.startswith("--"))
+        unknown = unknown_name("option", error.option_name, legal, where=command)
+        near = nearest(error.option_name, legal)
+        return UsageError(unknown.what, where=command, legal=unknown.legal, do=unknown.do if near else _ask(command))
+    text = error.format_message().rstrip(".")
+    return UsageError(text[:1].lower() + text[1:], where=command, do=_ask(command))
+
+
+def _ask(command: str) -> str:
+    return f"{command} --help shows what it takes"
 
 
 @click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -79,7 +79,8 @@ class Progress(ABC):
         self._say(f"{counted(runs, 'run')} of {counted(self._epochs, 'epoch')}{kept}; {counted(workers, 'worker')}")
 
     def _epoch(self, runs: int, epochs: int) -> None:
-        self._epochs_done += runs
+        todo = (self.runs - self.stored) * self._epochs
+        self._epochs_done = min(todo, self._epochs_done + runs)  # an ensemble that loses its worker begins again
         self._update()
 
     def _stored(self, records: Sequence[RunRecord]) -> None:

@@ -10,7 +10,7 @@ import click
 @click.command("report")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
-def report_command(folder: Path, quiet: bool) -> None:
+def report_command(*, folder: Path, quiet: bool) -> None:
     """Redraw figures, tables and report of the output folder DIR from what is stored in it."""
     from initscope.api.run import write_outputs
     from initscope.base.errors import UsageError

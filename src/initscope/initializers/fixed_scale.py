@@ -34,7 +34,7 @@ class Normal(Initializer):
 @INITIALIZERS.register("uniform")
 @dataclass(frozen=True)
 class Uniform(Initializer):
-    """Draws w ~ U(low, high), independent entries. Legal: finite low < high."""
+    """Draws w ~ U(low, high), independent entries. Legal: finite low < high, high - low in float32's range."""
 
     low: float = 0.0
     high: float = 1.0
@@ -45,6 +45,7 @@ class Uniform(Initializer):
         number("high", self.high)
         if self.low >= self.high:
             raise UsageError("low must be below high", value=f"low={self.low}, high={self.high}", legal="low < high")
+        number("high - low", self.high - self.low, above=0.0)
 
     def draw(self, slot: ParameterSlot, generator: torch.Generator) -> Tensor:
         """Returns a draw of the law, bitwise what `torch.nn.init.uniform_` gives under the same generator."""

@@ -32,6 +32,9 @@ class Initializer(ABC):
         """
 
 
+LARGEST = torch.finfo(torch.float32).max
+"""The largest number a starting value can be."""
+
 INITIALIZERS: Registry[type[Initializer]] = Registry("initializer", "initscope.initializers")
 
 
@@ -56,7 +59,10 @@ def build_initializer(call: Call, *, where: str | None = None) -> Initializer:
     except TypeError as error:
         reason = str(error).removeprefix(f"{kind.__name__}.__init__() ")
         raise UsageError(
-            f"{call.name} cannot take these arguments: {reason}", where=where, value=str(call), legal=signature_text(call.name)
+            f"{call.name} cannot take these arguments: {reason}",
+            where=where,
+            value=str(call),
+            legal=signature_text(call.name),
         ) from error
     except UsageError as error:
         raise UsageError(error.what, where=where, value=str(call), legal=error.legal, do=error.do) from error
@@ -74,8 +80,11 @@ def signature_text(name: str) -> str:
 
 def number(name: str, value: object, *, above: float | None = None, least: float | None = None) -> None:
     """Raises UsageError unless `value` is a finite number in the legal range (> above, >= least)."""
-    legal = "a finite number" + (f" > {above:g}" if above is not None else f" >= {least:g}" if least is not None else "")
+    bound = f" > {above:g}" if above is not None else f" >= {least:g}" if least is not None else ""
+    legal = "a finite number" + bound
     good = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")
+    if good and isinstance(value, int | float) and abs(value) > LARGEST:
+        good, legal = False, f"a float32 number{bound}, at most {LARGEST:.3g} in size"
     if good and isinstance(value, int | float):
         good = not (above is not None and value <= above) and not (least is not None and value < least)
     if not good:
@@ -92,7 +101,8 @@ def weight_only(method: str, slot: ParameterSlot) -> tuple[int, int]:
             f"{method} draws weights, and {slot.path} is a {slot.role} of {slot.layer}",
             where=slot.path,
             legal="weights of linear and convolutional layers",
-            do="name it by a pattern such as '*.weight', or give this parameter zeros, ones, constant, normal or uniform",
+            do="name it by a pattern such as '*.weight', "
+            "or give this parameter zeros, ones, constant, normal or uniform",
         )
     return slot.fan_in, slot.fan_out
 

@@ -1,7 +1,7 @@
 """From a condition's table to starting values: which parameter is overwritten by what, then the draws.
 
-A parameter's values come from the stream (root seed, "run", seed, "init", its path): conditions of one seed share every draw
-they do not overwrite, and adding a layer changes no other layer.
+A parameter's values come from the stream (root seed, "run", seed, "init", its path): conditions of one seed share every
+draw they do not overwrite, and adding a layer changes no other layer.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ def resolve_scheme(table: Mapping[str, str], slots: Sequence[ParameterSlot], *, 
     Patterns are shell patterns over parameter paths: `hidden1.weight`, `*.bias`, `*`. Every method is tried on its
     parameters' slots, so what cannot be drawn is refused before anything is trained.
 
-    Raises: UsageError for a pattern that matches nothing, an unknown method, a bad argument, a parameter it cannot serve.
+    Raises: UsageError for a pattern that matches nothing, an unknown method, a bad argument, a parameter it cannot
+    serve.
     """
     scheme: Scheme = {}
     paths = [slot.path for slot in slots]

@@ -20,8 +20,8 @@ class TorchDefault(Initializer):
     """The law of `torch.nn` for linear and convolutional layers, norms and embeddings.
 
     Weights and biases w, b ~ U(-1/sqrt(n_in), 1/sqrt(n_in)), that is Kaiming uniform with a = sqrt 5: variance
-    1 / (3 n_in). n_in here is torch's own count (for a transposed convolution, out/groups times the taps), since the law is
-    torch's. Norm gains are 1, norm biases 0, embeddings N(0, 1).
+    1 / (3 n_in). n_in here is torch's own count (for a transposed convolution, out/groups times the taps), since the
+    law is torch's. Norm gains are 1, norm biases 0, embeddings N(0, 1).
 
     Reference: torch.nn.Linear.reset_parameters and its siblings, torch 2.13.
     """

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 def gradient_norms(gradient: Float[Tensor, "run *shape"]) -> Float[Tensor, "run"]:
     """Returns the Euclidean norm of each run's gradient, in float64."""
-    return gradient.flatten(1).double().norm(dim=1)
+    norms: Tensor = torch.linalg.vector_norm(gradient.flatten(1).double(), dim=1)
+    return norms
 
 
 def exactly_zero(values: Float[Tensor, "run *shape"]) -> Float[Tensor, "run"]:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 def distinct_units(rows: Float[Tensor, "run unit weight"]) -> Float[Tensor, "run"]:
     """Returns how many different rows each run has, equal meaning equal to the bit (0.0 and -0.0 are equal).
 
-    Rows are compared by a 64-bit multiply-and-add hash of their bits with fixed odd multipliers; sorted hashes that differ from their
-    neighbour are counted. Two different rows share a hash with probability 2^-64.
+    Rows are compared by a 64-bit multiply-and-add hash of their bits with fixed odd multipliers; sorted hashes that
+    differ from their neighbour are counted. Two different rows share a hash with probability 2^-64.
     """
     bits = (rows.double() + 0.0).contiguous().view(torch.int64)
     bits = bits ^ ((bits >> 29) & 0x7FFFFFFFF)

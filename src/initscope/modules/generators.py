@@ -18,7 +18,7 @@ def seeded_generators(seed: int) -> Iterator[None]:
     been initialised already; the guard itself never initialises CUDA.
     """
     python_state, numpy_state = random.getstate(), np.random.get_state()
-    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]  # torch ships it without types
     with torch.random.fork_rng(devices=devices):
         try:
             torch.manual_seed(seed)

@@ -20,9 +20,9 @@ _ACTIVATION_FILE = nn.ReLU.__module__
 class Layer:
     """A layer with weights: its module's path, its number of units, and the activation that follows it, if a module.
 
-    `unit_axis` is the axis of the output that runs over units: -1 (linear) or 1 (convolution). `row_axis` is the axis of
-    the weight that does: 0, or 1 in a transposed convolution. `activation_call` says which of the activation module's calls in
-    a forward pass is meant, since one module may serve several layers.
+    `unit_axis` is the axis of the output that runs over units: -1 (linear) or 1 (convolution). `row_axis` is the axis
+    of the weight that does: 0, or 1 in a transposed convolution. `activation_call` says which of the activation
+    module's calls in a forward pass is meant, since one module may serve several layers.
     """
 
     path: str
@@ -38,8 +38,8 @@ def find_layers(model: nn.Module, inputs: Tensor) -> tuple[Layer, ...]:
     """Returns the linear and convolutional layers that a forward pass of `model` on `inputs` runs, in that order.
 
     The activation of a layer is the first activation *module* reached after it and before the next layer; a
-    functional one (`F.relu`) cannot be seen from outside and is None, so what needs it stays "not measured". A layer run twice is
-    listed where it runs first. Hooks, modes and generators are as before when it returns or raises.
+    functional one (`F.relu`) cannot be seen from outside and is None, so what needs it stays "not measured". A layer
+    run twice is listed where it runs first. Hooks, modes and generators are as before when it returns or raises.
     """
     reached: list[str] = []
     names = {module: name for name, module in model.named_modules() if _can_be_reached(name, module)}

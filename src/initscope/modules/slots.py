@@ -20,8 +20,8 @@ class ParameterSlot:
     """One trainable parameter of a module, described.
 
     `fan_in` is the number of inputs that feed one unit, `fan_out` the number of units one input feeds; both belong to
-    the module, so a bias has its layer's fans. They are None where the module's layout is not known. `default_fan` is the count
-    torch's own default draw uses, prod(shape[1:]) of the weight, right or wrong.
+    the module, so a bias has its layer's fans. They are None where the module's layout is not known. `default_fan` is
+    the count torch's own default draw uses, prod(shape[1:]) of the weight, right or wrong.
     """
 
     path: str
@@ -81,9 +81,9 @@ def _fans(module: nn.Module) -> tuple[int | None, int | None]:
     if isinstance(module, nn.Linear):
         return module.in_features, module.out_features
     if isinstance(module, _TRANSPOSED):
-        taps = prod(size / stride for size, stride in zip(module.kernel_size, module.stride, strict=True))
+        used = prod(module.kernel_size) / prod(module.stride)
         return (
-            max(1, round(module.in_channels // module.groups * taps)),
+            max(1, round(module.in_channels // module.groups * used)),
             module.out_channels // module.groups * prod(module.kernel_size),
         )
     if isinstance(module, _CONVOLUTIONS):
@@ -99,4 +99,4 @@ def _default_fan(module: nn.Module) -> int | None:
     weight = getattr(module, "weight", None)
     if not isinstance(module, (nn.Linear, *_CONVOLUTIONS, *_TRANSPOSED)) or weight is None:
         return None
-    return max(1, prod(weight.shape[1:]))
+    return max(1, prod(int(size) for size in weight.shape[1:]))

@@ -105,6 +105,29 @@ class StudyFolder(reading.ReadableFolder):
         with guarded(self.database), transaction(self._connection):
             claims.claim_condition(self._connection, key, definition, self.path)
 
+    def start_over(self) -> None:
+        """Forgets identity, conditions, study and sessions of a folder in which no run has numbers.
+
+        Raises ValueError where one has.
+        """
+        with guarded(self.database), transaction(self._connection):
+            self._check_no_numbers("1")
+            for table in ("runs", "conditions", "identity", "meta", "environments"):
+                self._connection.execute(f"DELETE FROM {table}")
+
+    def forget_condition(self, key: str) -> None:
+        """Forgets a condition of which no run has numbers, with its failed runs; raises ValueError where one has."""
+        with guarded(self.database), transaction(self._connection):
+            self._check_no_numbers("condition = ?", key)
+            self._connection.execute("DELETE FROM runs WHERE condition = ?", (key,))
+            self._connection.execute("DELETE FROM conditions WHERE key = ?", (key,))
+
+    def _check_no_numbers(self, which: str, *values: str) -> None:
+        query = f"SELECT condition, seed FROM runs WHERE status != 'failed' AND {which} LIMIT 1"
+        row = self._connection.execute(query, values).fetchone()
+        if row is not None:
+            raise ValueError(f"run {row[0]!r}, seed {row[1]} has numbers: nothing of it is forgotten")
+
     def save_ensemble(
         self, runs: Sequence[RunRecord], weights_of: Mapping[tuple[str, int], Mapping[str, weights.FloatTensor]]
     ) -> None:

@@ -31,13 +31,18 @@ def choose_device(wanted: str) -> str:
     return "cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu"
 
 
+def check_workers(wanted: int | None) -> None:
+    """Raises UsageError for a number of workers below one."""
+    if wanted is not None and wanted < 1:
+        raise UsageError("too few workers", where="--workers", value=wanted, legal="a whole number of at least 1")
+
+
 def choose_workers(wanted: int | None, *, device: str, ensembles: int) -> int:
     """Returns how many worker processes: one a usable core, one alone on a GPU, never more than ensembles.
 
     Raises: UsageError below one.
     """
-    if wanted is not None and wanted < 1:
-        raise UsageError("too few workers", where="--workers", value=wanted, legal="a whole number of at least 1")
+    check_workers(wanted)
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     most = 1 if device == "cuda" else usable
     return max(1, min(wanted or most, ensembles))

@@ -8,8 +8,9 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+from pydantic import ValidationError
 from torch import nn
 
 from initscope.base.calls import parse_call
@@ -28,7 +29,7 @@ from initscope.train.optimisers import check_optimiser
 from initscope.train.task import ENGINE_VERSION, RunIdentity
 
 ENSEMBLE_BYTES = 14 * 2**20
-"""Parameters, gradients and Adam's two moments of an ensemble should stay below this: about what a core keeps in cache."""
+"""Parameters, gradients and Adam's two moments of an ensemble stay below this: about what a core keeps in cache."""
 LARGEST_ENSEMBLE = {"cpu": 32, "cuda": 1024}
 
 Ensemble = tuple[RunIdentity, ...]
@@ -38,8 +39,9 @@ Ensemble = tuple[RunIdentity, ...]
 class Plan:
     """A study made concrete on its data.
 
-    `runs` are conditions x seeds, seed by seed; `definitions` say for each condition what every overwritten parameter
-    gets, {path: call text}; `identity` is what all runs of one output folder must share.
+    `conditions` are those to run and `runs` these x seeds, seed by seed; `definitions` say for every condition of the
+    study what each overwritten parameter gets, {path: call text}; `identity` is what all runs of one output folder must
+    share.
     """
 
     study: Study
@@ -55,7 +57,8 @@ class Plan:
         Block borders depend on the plan and the kind of device, never on what is missing or on the number of workers.
         """
         size = ensemble_size(self.parameter_bytes, device=device)
-        wanted, blocks = set(missing), {}
+        wanted = set(missing)
+        blocks: dict[int, list[RunIdentity]] = {}
         seeds_a_block = max(1, size // len(self.conditions))
         for run in self.runs:
             if run in wanted:
@@ -91,7 +94,7 @@ def make_plan(
     if not slots:
         raise UsageError("the model has no trainable parameter", where=f"model {study.model.label}")
     _refuse(list(scheme_mistakes(study, slots)), source)
-    definitions = {key: _definition(study, key, slots) for key in chosen}
+    definitions = {key: _definition(study, key, slots) for key in study.conditions}
     identity = _identity(study, data)
     runs = tuple(
         RunIdentity(condition=key, seed=seed, key=run_key(identity, key, definitions[key], seed))
@@ -122,22 +125,50 @@ def condition_scheme(study: Study, key: str, slots: Sequence[ParameterSlot]) -> 
 
 
 def scheme_mistakes(study: Study, slots: Sequence[ParameterSlot]) -> Iterator[Mistake]:
-    """Yields every pattern that matches no parameter, every method that cannot serve, every figure of an unknown one."""
+    """Yields every pattern that matches no parameter, every method that cannot serve, every unknown one of a figure."""
     paths = [slot.path for slot in slots]
     for key, table in study.conditions.items():
+        deciding = {path: pattern for pattern in table for path in matching(pattern, slots)}
         for pattern, call in table.items():
+            matched = matching(pattern, slots)
+            own = [slot for slot in slots if deciding.get(slot.path) == pattern]
+            if matched and not own:
+                continue  # later patterns win everywhere
             try:
-                resolve_scheme({pattern: call}, slots, where=f"conditions.{key}")
+                resolve_scheme({pattern: call}, own if matched else slots, where=f"conditions.{key}")
             except UsageError as error:
-                place: Literal["key", "value"] = "value" if matching(pattern, slots) else "key"
+                place: Literal["key", "value"] = "value" if matched else "key"
                 yield Mistake(
                     path=("conditions", key, pattern), at=place, what=error.what, legal=error.legal, do=error.do
                 )
     for name, figure in study.figures.items():
         for path in figure.parameters:
             if path not in paths:
-                error = unknown_name("parameter", path, paths)
-                yield Mistake(path=("figures", name, "parameters"), what=error.what, legal=error.legal, do=error.do)
+                unknown = unknown_name("parameter", path, paths)
+                where = ("figures", name, "parameters")
+                yield Mistake(path=where, what=unknown.what, legal=unknown.legal, do=unknown.do)
+
+
+def pattern_mistakes(tables: Mapping[str, Any]) -> Iterator[Mistake]:
+    """Yields the patterns that match no parameter of a study that has other mistakes, given as plain tables.
+
+    The names of a registered model's parameters do not depend on the data. A factory's may: it is not called here.
+    """
+    conditions = tables.get("conditions")
+    try:
+        spec = ModelSpec.model_validate(tables.get("model", {}))
+        if spec.factory is not None or not isinstance(conditions, Mapping):
+            return
+        slots = parameter_slots(template(spec, 1, 2, root_seed=0))
+    except (ValidationError, UsageError):
+        return
+    for key, table in conditions.items():
+        for pattern in table if isinstance(table, Mapping) else ():
+            try:
+                matching(pattern, slots) or resolve_scheme({pattern: "zeros"}, slots, where="")
+            except UsageError as error:
+                where = ("conditions", key, pattern)
+                yield Mistake(path=where, at="key", what=error.what, legal=error.legal, do=error.do)
 
 
 def _refuse(mistakes: Sequence[Mistake], source: StudySource | None) -> None:
@@ -175,12 +206,15 @@ def _identity(study: Study, data: Dataset) -> dict[str, object]:
     }
     for part, spec in (("model", study.model), ("train", study.train)):
         for name, value in spec.model_dump(mode="json").items():
-            flat[f"{part}.{name}"] = value if isinstance(value, str | int | float) else json.dumps(value, sort_keys=True)
+            plain = isinstance(value, str | int | float)
+            flat[f"{part}.{name}"] = value if plain else json.dumps(value, sort_keys=True)
+    if study.model.factory is None:
+        flat["model.name"] = study.model.label  # named or left out, it is the same model
     return flat
 
 
 def factory_hash(reference: str) -> str:
-    """Returns the SHA-256 of the file a factory is defined in, so that edited code gives other keys ("" where unknown)."""
+    """Returns the SHA-256 of the file of a factory, so that edited code gives other keys ("" where unknown)."""
     try:
         found = importlib.util.find_spec(reference.partition(":")[0])
         return hashlib.sha256(Path(found.origin or "").read_bytes()).hexdigest()[:16] if found else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import queue
 import subprocess
@@ -17,12 +18,15 @@ import numpy as np
 
 from initscope.base import errors
 from initscope.records.run import History, RunRecord
+from initscope.store.faults import guarded
 from initscope.study.plan import Ensemble
 from initscope.study.wire import Message, decode_result, receive, send
 from initscope.train.task import EnsembleResult
 
 ATTEMPTS = 3
 """How often an ensemble may lose its worker before its runs are recorded as failed."""
+BEGIN = "import json, sys; sys.path[:] = json.loads(sys.argv.pop()); from initscope.study.worker import main; main()"
+"""What a worker is started with: the path comes as data, since PYTHONPATH cannot hold every folder's name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,14 +53,7 @@ class _Worker:
     """A worker process, its reader thread, and the ensemble it is on."""
 
     def __init__(self, setup: WorkerSetup, events: queue.Queue[tuple[_Worker, Message | None, bytes]]) -> None:
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-        environment["PYTHONPATH"] = os.pathsep.join(setup.path)
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "initscope.study.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=environment,
-        )
+        self.process = _started(setup)
         self.ensemble: Ensemble | None = None
         self._events = events
         with contextlib.suppress(BrokenPipeError):
@@ -176,6 +173,31 @@ class _Pool:
         self._listener.finished(failed(ensemble, reason))
 
 
+def _started(setup: WorkerSetup) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-P", "-c", BEGIN, json.dumps(current_last(setup.path))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+            start_new_session=True,  # Ctrl-C on the terminal is for the driver, who stops its workers
+        )
+    except OSError as error:
+        raise errors.EnvironmentFault(
+            "a worker process cannot be started",
+            where=sys.executable or "no Python program is known",
+            value=error.strerror or str(error),
+            do="close other programs, or take fewer: --workers 1",
+        ) from error
+
+
+def current_last(path: Sequence[str]) -> list[str]:
+    """Returns the module path with the current folder at its end, where no file of the user's hides one of Python's."""
+    here = str(Path.cwd())
+    return [entry for entry in path if entry != here] + [entry for entry in path if entry == here]
+
+
 def failed(ensemble: Ensemble, error: str) -> EnsembleResult:
     """Returns the records of runs that gave no numbers."""
     empty = np.empty(0)
@@ -201,11 +223,15 @@ def failed(ensemble: Ensemble, error: str) -> EnsembleResult:
 
 
 def write_shared(folder: Path, inputs: np.ndarray, labels: np.ndarray) -> tuple[Path, Path]:
-    """Writes the data once where every worker maps them into memory, and returns the two paths."""
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = folder / "inputs.npy", folder / "labels.npy"
-    for path, values in zip(paths, (inputs, labels), strict=True):
-        np.save(path, values, allow_pickle=False)
+    """Writes the data once where every worker maps them into memory, and returns the two absolute paths.
+
+    Raises: EnvironmentFault where they cannot be written.
+    """
+    paths = folder.absolute() / "inputs.npy", folder.absolute() / "labels.npy"
+    with guarded(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for path, values in zip(paths, (inputs, labels), strict=True):
+            np.save(path, values, allow_pickle=False)
     return paths
 
 

@@ -22,8 +22,8 @@ class Preparer:
     """Prepares ensembles of one study on one set of data.
 
     The default draw of a registered model is torch's law, each parameter from its own stream; of a user's factory it is
-    what the factory itself does, under a generator seeded from (root seed, "run", seed, "build"). What a condition overwrites
-    comes from the stream of (root seed, "run", seed, "init", path) in both cases.
+    what the factory itself does, under a generator seeded from (root seed, "run", seed, "build"). What a condition
+    overwrites comes from the stream of (root seed, "run", seed, "init", path) in both cases.
     """
 
     def __init__(self, study: Study, inputs: Tensor, labels: Tensor, n_classes: int, *, device: str) -> None:

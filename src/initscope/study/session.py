@@ -8,11 +8,12 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 import torch
 
+from initscope.base.errors import EnvironmentFault
 from initscope.records.dataset import Dataset
 from initscope.records.results import Environment, Results
 from initscope.records.run import RunRecord
@@ -53,12 +54,10 @@ def train_missing(
 ) -> None:
     """Trains the runs of `plan` that the folder `store` lacks, and stores each ensemble when it ends.
 
-    A folder that belongs to another study is refused before anything is trained. A KeyboardInterrupt stops the workers and
-    passes through; what was stored stays.
+    A folder that belongs to another study is refused before anything is trained. A KeyboardInterrupt stops the workers
+    and passes through; what was stored stays.
     """
-    store.claim(plan.identity)
-    for key in plan.conditions:
-        store.claim_condition(key, plan.definitions[key])
+    _claim(plan, store)
     store.save_data_summary(data.summary())
     store.save_study_toml(_merged(plan, store).to_toml())
     missing = _missing(plan, store)
@@ -80,9 +79,25 @@ def read_results(reader: ReadableFolder) -> Results:
     assert data is not None, "the data's summary is stored before the study"
     order = {key: place for place, key in enumerate(study.conditions)}
     runs = sorted(reader.runs(), key=lambda run: (order[run.condition], run.seed))
-    return Results(
-        study=study, data=data, runs=tuple(runs), weights=reader.weights, environments=reader.environments()
-    )
+    return Results(study=study, data=data, runs=tuple(runs), weights=reader.weights, environments=reader.environments())
+
+
+def _claim(plan: Plan, store: StudyFolder) -> None:
+    """Compares the plan with what the folder's runs were trained as, and remembers what is new.
+
+    What no run with numbers stands for binds nobody: a model that was refused, or a study interrupted at its start,
+    can be mended and run again. Conditions that are not run now but have runs are compared too, because the report
+    shows them by the study of today.
+    """
+    kept = {condition for (condition, _), (_, status) in store.keys().items() if status != "failed"}
+    if not kept:
+        store.start_over()
+    store.claim(plan.identity)
+    for key, definition in plan.definitions.items():
+        if key not in kept and store.conditions().get(key, definition) != definition:
+            store.forget_condition(key)
+        if key in plan.conditions or key in kept:
+            store.claim_condition(key, definition)
 
 
 def _missing(plan: Plan, store: StudyFolder) -> list[RunIdentity]:
@@ -118,30 +133,41 @@ def _train(
     watcher: Watcher,
 ) -> None:
     def finished(result: EnsembleResult) -> None:
+        _check_there(store)
         store.save_ensemble(result.records, result.weights)
         watcher.stored(result.records)
 
-    work = store.path / WORK
-    inputs, labels = write_shared(work, data.inputs, data.labels)
-    setup = WorkerSetup(
-        study=plan.study.model_dump_json(),
-        inputs=str(inputs),
-        labels=str(labels),
-        n_classes=data.n_classes,
-        device=device,
-    )
     listener = Listener(epoch=lambda ensemble, epochs: watcher.epoch(len(ensemble), epochs), finished=finished)
+    work = store.path / WORK
     try:
+        inputs, labels = write_shared(work, data.inputs, data.labels)
+        setup = WorkerSetup(
+            study=plan.study.model_dump_json(),
+            inputs=str(inputs),
+            labels=str(labels),
+            n_classes=data.n_classes,
+            device=device,
+        )
         train_all(ensembles, setup, workers=workers, listener=listener)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _check_there(store: StudyFolder) -> None:
+    """Raises EnvironmentFault where the folder was taken away: SQLite would go on writing into what nobody can find."""
+    if not store.database.exists():
+        raise EnvironmentFault(
+            "the output folder was moved or deleted while runs were trained",
+            where=str(store.path),
+            do="put it back where it was and give the same command again, or choose another folder with --out",
+        )
 
 
 def _environment(device: str, workers: int, command: Sequence[str]) -> Environment:
     return Environment(
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         command=shlex.join(command),
-        initscope=version("initscope"),
+        initscope=_own_version(),
         engine=ENGINE_VERSION,
         python=platform.python_version(),
         torch=str(torch.__version__),
@@ -151,3 +177,10 @@ def _environment(device: str, workers: int, command: Sequence[str]) -> Environme
         device=device,
         workers=workers,
     )
+
+
+def _own_version() -> str:
+    try:
+        return version("initscope")
+    except PackageNotFoundError:  # run from a zip or a checkout that is not installed
+        return "not installed"

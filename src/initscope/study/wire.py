@@ -1,4 +1,4 @@
-"""What driver and workers say to each other: a JSON line, then as many bytes of safetensors as it announces. No pickle."""
+"""What driver and workers say to each other: a JSON line, then the bytes of safetensors it announces. No pickle."""
 
 from __future__ import annotations
 
@@ -64,7 +64,8 @@ def decode_result(message: Message, blob: bytes) -> EnsembleResult:
         records.append(record)
         start = f"{index}/weights/"
         kept = {name.removeprefix(start): values for name, values in arrays.items() if name.startswith(start)}
-        weights[(record.condition, record.seed)] = kept
+        if kept:
+            weights[(record.condition, record.seed)] = kept
     return EnsembleResult(records=tuple(records), weights=weights)
 
 

@@ -1,7 +1,7 @@
-"""One worker process: takes ensembles from its standard input, trains them with one thread, answers on its standard output.
+"""One worker process: takes ensembles from standard input, trains them with one thread, answers on standard output.
 
-Started by `initscope.study.pool` as `python -m initscope.study.worker`. It stops when its input closes, at once, so
-that no worker outlives its driver.
+Started by `initscope.study.pool`, which hands it the module path. It stops when its input closes, at once, so that no
+worker outlives its driver.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 import traceback
+from pathlib import Path
 from typing import IO
 
 from initscope.base.errors import InitscopeError
@@ -26,7 +27,6 @@ def main() -> None:
     inbox: queue.Queue[Message] = queue.Queue()
     threading.Thread(target=_read, args=(sys.stdin.buffer, inbox), daemon=True).start()
     setup = inbox.get()
-    sys.path[:] = setup["path"]
     try:
         train = _trainer(setup, answers)
     except Exception as error:
@@ -48,14 +48,17 @@ def _trainer(setup: Message, answers: IO[bytes]):  # type: ignore[no-untyped-def
     import torch
 
     from initscope.records.study import Study
+    from initscope.store.faults import guarded
     from initscope.study.prepare import Preparer
     from initscope.train.ensemble import train_ensemble
     from initscope.train.task import RunIdentity
 
+    sys.path[:] = setup["path"]  # only now: a user's own random.py must not stand in for Python's while torch loads
     torch.set_num_threads(1)
     study = Study.model_validate_json(setup["study"])
-    inputs = torch.from_numpy(np.load(setup["inputs"], mmap_mode="c"))
-    labels = torch.from_numpy(np.load(setup["labels"], mmap_mode="c"))
+    with guarded(Path(setup["inputs"])):
+        inputs = torch.from_numpy(np.load(setup["inputs"], mmap_mode="c"))
+        labels = torch.from_numpy(np.load(setup["labels"], mmap_mode="c"))
     preparer = Preparer(study, inputs, labels, setup["n_classes"], device=setup["device"])
 
     def train(message: Message) -> None:
@@ -79,7 +82,3 @@ def _trouble(error: Exception) -> Message:
         parts["value"] = None if error.value is None else str(error.value)
         return {"kind": "refused", "error": type(error).__name__, "parts": parts}
     return {"kind": "failed", "error": "".join(traceback.format_exception(error))[-4000:]}
-
-
-if __name__ == "__main__":
-    main()

@@ -1,23 +1,34 @@
 """Why a run's bits do not depend on the company it is trained in.
 
-Torch's kernels treat the entries that fill no whole vector register with scalar code, which may round differently (no fused
-multiply-add, another exp or tanh), and a lone matrix takes another product kernel than a stack. Which entries those are
-depends on the number of runs. So ensembles are filled up to whole rows, and what the optimiser sees is padded: then a run
-is always computed by the same instructions. Tested bitwise over ensemble sizes, models and optimisers.
+Torch's kernels treat the entries that fill no whole vector register with scalar code, which may round differently (no
+fused multiply-add, another exp or tanh), and a lone matrix takes another product kernel than a stack. Which entries
+those are depends on the number of runs. So ensembles are filled up to whole rows, and what the optimiser sees is
+padded: then a run is always computed by the same instructions.
+
+Matrix products choose their instructions by where in memory a matrix begins. In a stack that depends on its position,
+unless every matrix fills whole cache lines. So matrices that do not are padded with zeros.
+
+Tested bitwise over ensemble sizes, models and optimisers.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
+from torch.utils._python_dispatch import TorchDispatchMode
 
 LANES = 64
 """Entries; a multiple of every processor's vector width and of torch's unrolling of it."""
 UNROLLED = 32
 """Entries torch's elementwise loops take at a time at most (two registers of 512 bits)."""
+
+SIDE = 4
+"""Both sides of a padded matrix are multiples of this: 16 entries or more, a cache line of float32."""
 
 
 def missing_rows(runs: int, *, samples: int) -> int:
@@ -28,6 +39,31 @@ def missing_rows(runs: int, *, samples: int) -> int:
 def repeat_last(stacked: Tensor, times: int) -> Tensor:
     """Returns "run *shape" with its last row repeated `times` more times."""
     return torch.cat([stacked, stacked[-1:].expand(times, *stacked.shape[1:])]) if times else stacked
+
+
+class AlignedProducts(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch ships it without types
+    """Inside the block, products of stacked matrices on the CPU do not depend on a matrix's position in its stack."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # torch ships it without types
+
+    def __torch_dispatch__(
+        self, func: Callable[..., Any], types: object, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Does what `func` does."""
+        if func is torch.ops.aten.bmm.default and args[0].device.type == "cpu":
+            return aligned_product(*args)
+        return func(*args, **(kwargs or {}))
+
+
+def aligned_product(left: Tensor, right: Tensor) -> Tensor:
+    """Returns the stack of products of "stack row inner" and "stack inner column", each of whole cache lines."""
+    rows, inner, columns = left.shape[1], left.shape[2], right.shape[2]
+    if all(entries % SIDE**2 == 0 for entries in (rows * inner, inner * columns, rows * columns)):
+        return torch.bmm(left, right)
+    down, along, right_by = (-size % SIDE for size in (rows, inner, columns))
+    product = torch.bmm(pad(left, (0, along, 0, down)), pad(right, (0, right_by, 0, along)))
+    return product[:, :rows, :columns].contiguous()
 
 
 class AlignedRows:

@@ -22,6 +22,7 @@ from initscope.train.task import (
     EnsembleResult,
     EnsembleTask,
     KeptWeights,
+    Observer,
     Progress,
     SeedData,
     dropout_key,
@@ -29,20 +30,24 @@ from initscope.train.task import (
     torch_dtype,
 )
 
-def train_ensemble(task: EnsembleTask, *, progress: Progress = lambda epoch: None) -> EnsembleResult:
-    """Returns the records of all runs of `task`.
 
-    A run's bits do not depend on which runs it shares the ensemble with (tested): see `whole_rows` and `AlignedRows` for how.
+def train_ensemble(
+    task: EnsembleTask, *, progress: Progress = lambda epoch: None, observe: Observer | None = None
+) -> EnsembleResult:
+    """Returns the records of all runs of `task`; `progress` hears of every epoch, `observe` sees every update.
 
-    A run whose loss leaves the finite numbers is frozen at the parameters it had before that update and recorded as
-    diverged; its neighbours are not touched. Torch's thread count is the caller's affair: bits are the same on one machine
-    for one count of threads.
+    A run's bits do not depend on which runs it shares the ensemble with (tested): see `whole_rows` and `AlignedRows`
+    for how.
+
+    A run whose loss, gradient or parameters would leave the finite numbers is frozen at those it had before that update
+    and recorded as diverged; its neighbours are not touched. Torch's thread count is the caller's affair: bits are the
+    same on one machine for one count of threads.
 
     Raises: UsageError for a model that cannot be trained as an ensemble, or an optimiser that is not elementwise.
     """
     started = time.perf_counter()
     wanted = len(task.runs)
-    training = _Training(whole_rows(task))
+    training = _Training(whole_rows(task), observe=_first_rows(observe, wanted))
     curves = _Curves.empty(runs=len(training.task.runs), epochs=task.train.epochs)
     moments: list[Moment] = []
     for epoch in range(task.train.epochs):
@@ -52,6 +57,17 @@ def train_ensemble(task: EnsembleTask, *, progress: Progress = lambda epoch: Non
         moments.append(training.probe(view, training.peek(epoch + 1)))
         progress(epoch + 1)
     return training.result(wanted, curves, moments, wall_s=time.perf_counter() - started)
+
+
+def _first_rows(observe: Observer | None, runs: int) -> Observer | None:
+    """The observer without the rows that only fill up."""
+    if observe is None:
+        return None
+
+    def shorter(update: int, losses: Tensor, gradients: Mapping[str, Tensor]) -> None:
+        observe(update, losses[:runs], {path: gradient[:runs] for path, gradient in gradients.items()})
+
+    return shorter
 
 
 def whole_rows(task: EnsembleTask) -> EnsembleTask:
@@ -76,14 +92,17 @@ class _Curves:
 
     @classmethod
     def empty(cls, *, runs: int, epochs: int) -> _Curves:
-        return cls(**{name: np.full((runs, epochs), np.nan) for name in ("train_loss", "train_accuracy", "test_accuracy")})
+        names = ("train_loss", "train_accuracy", "test_accuracy")
+        return cls(**{name: np.full((runs, epochs), np.nan) for name in names})
 
-    def enter(self, epoch: int, losses: Tensor, correct: Tensor, view: TestView, frozen: Mapping[int, int], *, samples: int) -> None:
+    def enter(
+        self, epoch: int, losses: Tensor, correct: Tensor, view: TestView, frozen: Mapping[int, int], *, samples: int
+    ) -> None:
         """Writes one epoch of `samples` samples; `losses` and `correct` are "step run". Frozen runs stay NaN."""
         if epoch == 0:
             self.first_loss = losses[0].cpu().double().numpy()
         alive = [run for run in range(losses.shape[1]) if run not in frozen]
-        by_run = np.ascontiguousarray(losses.double().cpu().numpy().T)  # a row a run: sums in the same order for any width
+        by_run = np.ascontiguousarray(losses.double().cpu().numpy().T)  # a row a run: summed in the same order
         self.train_loss[alive, epoch] = by_run.mean(axis=1)[alive]
         self.train_accuracy[alive, epoch] = (100.0 * correct.sum(dim=0).double() / samples).cpu().numpy()[alive]
         self.test_accuracy[alive, epoch] = view.accuracy_percent[alive]
@@ -92,7 +111,8 @@ class _Curves:
 class _Training:
     """The running state of one ensemble: stacked parameters, buffers, the optimiser, frozen runs."""
 
-    def __init__(self, task: EnsembleTask) -> None:
+    def __init__(self, task: EnsembleTask, *, observe: Observer | None) -> None:
+        self.observe = observe
         self.task, self.device, self.dtype = task, torch.device(task.device), torch_dtype(task.train)
         self.start = {path: value.to(self.device, self.dtype) for path, value in task.start.items()}
         self.parameters = {path: value.clone() for path, value in self.start.items()}
@@ -103,7 +123,7 @@ class _Training:
         self.rows = AlignedRows(self.parameters)
         self.parameters = self.rows.values
         self.optimiser = build_optimiser(task.train, self.rows.leaves)
-        self.freezer = Freezer(self.parameters)
+        self.freezer = Freezer(self.parameters, learning_rate=task.train.learning_rate)
         self.updates = 0
         self.model = task.model.to(self.device, self.dtype).train()
         self.prober = self._prober()
@@ -130,7 +150,8 @@ class _Training:
 
     def _trace(self) -> Step:
         batch = next(iter(self._batches(0)))
-        return traced_step(self.model, (self.parameters, self.buffers, *batch, self.keys, self._update()))
+        example = (self.parameters, self.buffers, *batch, self.keys, self._update())
+        return traced_step(self.model, example, n_classes=self.task.n_classes)
 
     def _update(self) -> Tensor:
         return torch.tensor(self.updates, device=self.device)
@@ -156,17 +177,17 @@ class _Training:
             )
             if self.updates in early:
                 moments.append(self.probe(self.look(), gradients))
+            if self.observe is not None:
+                self.observe(self.updates, loss, gradients)
             self._descend(gradients, loss)
             losses.append(loss)
             correct.append(right)
         return torch.stack(losses), torch.stack(correct)
 
     def _descend(self, gradients: Mapping[str, Tensor], loss: Tensor) -> None:
-        self.freezer.watch(loss, update=self.updates)
-        self.freezer.before(self.parameters, gradients)
-        self.rows.take(gradients)
+        self.rows.take(self.freezer.before(self.parameters, gradients, loss, update=self.updates))
         self.optimiser.step()
-        self.freezer.after(self.parameters)
+        self.freezer.after(self.parameters, update=self.updates)
         self.updates += 1
 
     def peek(self, epoch: int) -> dict[str, Tensor]:
@@ -185,7 +206,12 @@ class _Training:
             index = torch.from_numpy(self.seeds[seed].test_index).to(self.device)
             groups.append((slice(first, after), self.inputs[index], self.labels[index]))
             first = after
-        return self.prober.view({**self.parameters, **self.buffers}, groups)
+        try:
+            return self.prober.view({**self.parameters, **self.buffers}, groups)
+        except (InitscopeError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:
+            raise refusal(self.model, error) from error
 
     def probe(self, view: TestView, gradients: Mapping[str, Tensor]) -> Moment:
         """Returns one probe of all runs at the present number of updates."""

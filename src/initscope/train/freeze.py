@@ -35,15 +35,21 @@ class Freezer:
 
         `losses` are "run"; parameters and gradients {path: "run *shape"} are only read.
         """
+        gradients = self._without_frozen(gradients)
         length = float(torch.nn.utils.get_total_norm([gradients[path] for path in self._paths]))
         risky = not length * self._scale < SAFE  # a NaN is risky
         if risky or not bool(torch.isfinite(losses).all()):
             finite = _finite_rows(gradients) if risky else torch.ones_like(losses, dtype=torch.bool)
             self._freeze(~(finite & torch.isfinite(losses)), update)
+            gradients = self._without_frozen(gradients)
         self._before = {path: parameters[path].clone() for path in self._paths} if risky else {}
+        if self.frozen:
+            self._held = {path: parameters[path][self._rows] for path in self._paths}
+        return gradients
+
+    def _without_frozen(self, gradients: Tensors) -> Tensors:
         if not self.frozen:
             return gradients
-        self._held = {path: parameters[path][self._rows] for path in self._paths}
         return {path: gradients[path].index_fill(0, self._rows, 0.0) for path in self._paths}
 
     def after(self, parameters: Tensors, *, update: int) -> None:

@@ -1,4 +1,4 @@
-"""Takes out of a traced step what does nothing: views and expansions to the shape a tensor has already, products with one."""
+"""Takes out of a traced step what does nothing: views to the shape a tensor has already, products with one."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _SAME_SHAPE = (_aten.view.default, _aten.expand.default, _aten._unsafe_view.defa
 def simplify(graph: GraphModule) -> Callable[..., object]:  # the step's own type is restored by its caller
     """Returns the traced function without operations that return their input unchanged, bit for bit.
 
-    Nothing else is touched: no reordering, no fusing. In-place operations keep their place. A view may be taken out even
-    where its memory is written to, since it is its source's memory; a product, which is a copy, only where neither its memory nor
-    its source's is ever written to or handed in from outside.
+    Nothing else is touched: no reordering, no fusing. In-place operations keep their place. A view may be taken out
+    even where its memory is written to, since it is its source's memory; a product, which is a copy, only where neither
+    its memory nor its source's is ever written to or handed in from outside.
     """
     fixed = _fixed_memory(graph)
     for node in list(graph.graph.nodes):

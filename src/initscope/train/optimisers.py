@@ -31,8 +31,9 @@ def check_optimiser(spec: TrainSpec) -> None:
     if name not in ELEMENTWISE:
         reason = REFUSED.get(name)
         near = nearest(name, ELEMENTWISE)
+        refused = f"the optimiser {spec.optimizer!r} cannot train an ensemble: {reason}"
         raise UsageError(
-            f"the optimiser {spec.optimizer!r} cannot train an ensemble: {reason}" if reason else f"unknown optimiser {spec.optimizer!r}",
+            refused if reason else f"unknown optimiser {spec.optimizer!r}",
             where="train.optimizer",
             legal=", ".join(sorted(ELEMENTWISE)),
             do=f"did you mean {near!r}?" if near and not reason else None,

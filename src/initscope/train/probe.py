@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
+from torch.func import functional_call, grad, vmap
 
 from initscope.measures.gradients import exactly_zero, gradient_norms, unmoved_share
 from initscope.measures.signal import SignalSums, alive_units, units_last
 from initscope.measures.width import distinct_units, similar_groups
 from initscope.modules.layers import Layer
 from initscope.records.run import Probes
-from initscope.train.aligned import missing_rows, repeat_last
+from initscope.train.aligned import AlignedProducts, missing_rows, repeat_last
 
 TOLERANCE = 1e-3
 CHUNK = 1024
@@ -25,6 +26,8 @@ WIDEST = 2048
 """Layers with more units than this are not compared pairwise (units^2 distances): similar_groups is NaN there."""
 
 FloatArray = NDArray[np.float64]
+Outputs = dict[tuple[str, int], Tensor]
+"""(module path, which of its calls) -> its output, stacked over runs."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -48,7 +51,7 @@ class Moment:
 
 
 def first_steps(steps_per_epoch: int) -> tuple[int, ...]:
-    """Returns the updates of the first epoch at which a probe is taken: 0, 1, 2, 3, then powers of two below an epoch."""
+    """Returns the first epoch's updates at which a probe is taken: 0, 1, 2, 3, then powers of two below an epoch."""
     powers = [2**exponent for exponent in range(2, steps_per_epoch.bit_length() + 1)]
     return tuple(step for step in [0, 1, 2, 3, *powers] if step < steps_per_epoch)
 
@@ -90,9 +93,9 @@ class Prober:
             logits, outputs = self._forward(dict(state), inputs[start : start + CHUNK])
             correct += (logits.argmax(dim=-1) == labels[start : start + CHUNK]).sum(dim=-1)
             for index, layer in enumerate(self.hidden):
-                sums[index].add(units_last(outputs[layer.path], layer.unit_axis))
-                if layer.activation is not None:
-                    now = alive_units(units_last(outputs[layer.activation], layer.unit_axis))
+                sums[index].add(units_last(outputs[layer.path, 0], layer.unit_axis))
+                now = _alive(outputs, layer)
+                if now is not None:
                     before = alive[index]
                     alive[index] = now if before is None else before | now
         dead = [torch.full((runs,), torch.nan) if units is None else (~units).sum(dim=1).double() for units in alive]
@@ -103,34 +106,47 @@ class Prober:
             input_share=_columns([signal.input_share() for signal in sums], runs),
         )
 
-    def _forward(self, state: dict[str, Tensor], inputs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        watched = {path for layer in self.hidden for path in (layer.path, layer.activation) if path is not None}
-        caught: dict[str, Tensor] = {}
+    def _forward(self, state: dict[str, Tensor], inputs: Tensor) -> tuple[Tensor, Outputs]:
+        wanted = {(layer.path, 0) for layer in self.hidden}
+        wanted |= {(layer.activation, layer.activation_call) for layer in self.hidden if layer.activation is not None}
+        caught: dict[str, list[Tensor]] = {path: [] for path, _ in wanted}
 
-        def one(values: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-            caught.clear()
+        def catch(path: str, output: Tensor) -> None:
+            caught[path].append(output)
+
+        def one(zero: Tensor, values: dict[str, Tensor]) -> tuple[Tensor, tuple[Tensor, Outputs]]:
+            for outputs in caught.values():
+                outputs.clear()
             logits = functional_call(self._model, values, (inputs,))
-            return logits, dict(caught)
+            return zero, (logits, {(path, call): caught[path][call] for path, call in wanted})
 
         modules = dict(self._model.named_modules())
-        handles = [modules[path].register_forward_hook(_catcher(caught, path)) for path in sorted(watched)]
+        handles = [modules[path].register_forward_hook(_hook(catch, path)) for path in sorted(caught)]
+        lifted = vmap(grad(one, has_aux=True), in_dims=(None, 0))  # only under grad is a composite call taken apart
         try:
-            with torch.no_grad():
-                logits, outputs = vmap(one)(state)
+            with torch.no_grad(), AlignedProducts(), warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # vmap's fallback: slow, and right
+                return lifted(torch.zeros((), device=inputs.device), state)[1]  # type: ignore[no-any-return]  # untyped
         finally:
             for handle in handles:
                 handle.remove()
-        return logits, outputs
 
     def moment(
-        self, step: int, view: TestView, *, parameters: Mapping[str, Tensor], start: Mapping[str, Tensor], gradients: Mapping[str, Tensor]
+        self,
+        step: int,
+        view: TestView,
+        *,
+        parameters: Mapping[str, Tensor],
+        start: Mapping[str, Tensor],
+        gradients: Mapping[str, Tensor],
     ) -> Moment:
         """Returns one probe: `view`, the gradients on the batch about to be used, widths, and what has moved."""
         runs = len(next(iter(parameters.values())))
         rows = [_rows(parameters, layer) for layer in self.hidden]
         nothing = torch.full((runs,), torch.nan)
         groups = [
-            nothing if row is None or row.shape[1] > WIDEST else similar_groups(row, tolerance=TOLERANCE) for row in rows
+            nothing if row is None or row.shape[1] > WIDEST else similar_groups(row, tolerance=TOLERANCE)
+            for row in rows
         ]
         distinct = [nothing if row is None else distinct_units(row) for row in rows]
         return Moment(
@@ -160,11 +176,20 @@ class Prober:
         )
 
 
-def _catcher(caught: dict[str, Tensor], path: str):  # type: ignore[no-untyped-def]  # a forward hook's odd signature
-    def catch(_module: nn.Module, _inputs: object, output: Tensor) -> None:
-        caught.setdefault(path, output)
+def _hook(catch: Callable[[str, Tensor], None], path: str) -> Callable[[nn.Module, object, Tensor], None]:
+    def hook(_module: nn.Module, _inputs: object, output: Tensor) -> None:
+        catch(path, output)
 
-    return catch
+    return hook
+
+
+def _alive(outputs: Outputs, layer: Layer) -> Tensor | None:
+    """Bool "run unit": the layer's living units; None where its activation is no module or says nothing unit by
+    unit."""
+    if layer.activation is None:
+        return None
+    units = units_last(outputs[layer.activation, layer.activation_call], layer.unit_axis)
+    return alive_units(units) if units.shape[-1] == layer.units else None
 
 
 def _rows(parameters: Mapping[str, Tensor], layer: Layer) -> Tensor | None:

@@ -1,8 +1,8 @@
 """Dropout from named streams: masks are a function of (run, step, call, entry), so no run's masks depend on another.
 
 Torch's dropout draws from the global generator, which an ensemble would share between its runs. Inside `KeyedDropout`
-every dropout function computes its mask by hashing instead, with plain integer arithmetic that `vmap` and tracing understand.
-Any other random function is refused by name.
+every dropout function computes its mask by hashing instead, with plain integer arithmetic that `vmap` and tracing
+understand. Any other random function is refused by name.
 """
 
 from __future__ import annotations
@@ -70,7 +70,8 @@ class KeyedDropout(TorchFunctionMode):
         if func in _RANDOM:
             raise UsageError(
                 f"this model cannot be studied: its forward pass draws random numbers with {func.__name__}",
-                legal="dropout (of entries, of channels, alpha dropout, in attention) is the randomness a study can repeat run by run",
+                legal="dropout (of entries, of channels, alpha dropout, in attention) is the randomness "
+                "a study can repeat run by run",
                 do="replace the call by one of torch.nn.functional's dropouts, or take it out",
             )
         return func(*args, **kwargs)
@@ -140,7 +141,8 @@ def _attention(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Tensor:
-    """softmax(Q K^T scale + mask) with dropout, times V: written out where dropout is on, torch's own where it is off."""
+    """softmax(Q K^T scale + mask) with dropout, times V: written out where dropout is on, torch's own where it is
+    off."""
     if dropout_p == 0.0:
         return torch._C._nn.scaled_dot_product_attention(
             query, key, value, attn_mask, 0.0, is_causal, scale=scale, enable_gqa=enable_gqa

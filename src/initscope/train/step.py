@@ -2,16 +2,16 @@
 
     loss_r(theta_r) = mean over the batch of -log softmax(f(x; theta_r))_y,      r = 1 .. runs
 
-`torch.func.vmap` of `grad` over a functional call of an ordinary module, written once; then traced into the plain batched
-operations it amounts to (`make_fx`), so that a training loop of thousands of steps pays for arithmetic and not for
-functorch's dispatch. Tracing changes no operation: traced and untraced steps are equal to the bit (tested).
+`torch.func.vmap` of `grad` over a functional call of an ordinary module, written once; then traced into the plain
+batched operations it amounts to (`make_fx`), so that a training loop of thousands of steps pays for arithmetic and not
+for functorch's dispatch. Tracing changes no operation: traced and untraced steps are equal to the bit (tested).
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ from torch.func import functional_call, grad_and_value, vmap
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from initscope.base.errors import InitscopeError, UsageError
+from initscope.train.aligned import AlignedProducts
 from initscope.train.graph import simplify
 from initscope.train.randomness import KeyedDropout
 
@@ -58,7 +59,8 @@ def vectorised_step(model: nn.Module, *, n_classes: int = 1) -> Step:
     def step(
         parameters: Tensors, buffers: Tensors, inputs: Tensor, labels: Tensor, run_keys: Tensor, update: Tensor
     ) -> StepResult:
-        gradients, (losses, correct) = gradient(parameters, buffers, inputs, labels, run_keys, update)
+        with AlignedProducts():
+            gradients, (losses, correct) = gradient(parameters, buffers, inputs, labels, run_keys, update)
         return gradients, losses, correct
 
     return step
@@ -81,7 +83,7 @@ def traced_step(
         raise
     except Exception as error:
         raise refusal(model, error) from error
-    return simplify(graph)
+    return cast(Step, simplify(graph))
 
 
 def refusal(model: nn.Module, error: Exception) -> UsageError:
@@ -90,14 +92,16 @@ def refusal(model: nn.Module, error: Exception) -> UsageError:
     return UsageError(
         f"this model cannot be trained as an ensemble: {reason}",
         where=f"model {type(model).__name__}",
-        legal="a module that survives torch.func.vmap: no .item(), no branching on tensor values, no in-place change of plain tensors",
+        legal="a module that survives torch.func.vmap: no .item(), no branching on tensor values, "
+        "no in-place change of plain tensors",
         do="mend the forward pass, or train it run by run outside initscope",
     )
 
 
 def check_logits(logits: object, inputs: Tensor, *, n_classes: int = 1) -> None:
     """Raises UsageError where a model's output is not one row of at least `n_classes` class scores a sample."""
-    if not isinstance(logits, Tensor) or logits.ndim != 2 or logits.shape[0] != len(inputs) or logits.shape[1] < n_classes:
+    matrix = logits.shape if isinstance(logits, Tensor) and logits.ndim == 2 else (0, 0)
+    if matrix[0] != len(inputs) or matrix[1] < n_classes:
         found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise UsageError(
             "the model's output is not a matrix of class scores",

@@ -24,6 +24,11 @@ KeptWeights = dict[tuple[str, int], dict[str, NDArray[np.floating]]]
 Progress = Callable[[int], None]
 """Called with the number of epochs an ensemble has finished."""
 
+Observer = Callable[[int, Tensor, Mapping[str, Tensor]], None]
+"""Called before every update with the number of updates made, the losses (Float "run") and the gradients {path: "run
+*shape"};
+what it keeps it must copy."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunIdentity:
@@ -38,9 +43,10 @@ class RunIdentity:
 class EnsembleTask:
     """An ensemble ready to train.
 
-    `model` is a template in evaluation-free state whose own values are not read; `start` and `buffers` hold the values of
-    all runs, {path: "run *shape"}. `inputs` (Float "sample feature") and `labels` (Int "sample") are all samples, shared
-    by all runs; each run's seed decides its split, its shuffles and its dropout masks. `keep` names parameters whose values are returned.
+    `model` is a template in evaluation-free state whose own values are not read; `start` and `buffers` hold the values
+    of all runs, {path: "run *shape"}. `inputs` (Float "sample feature") and `labels` (Int "sample") are all samples,
+    shared by all runs; each run's seed decides its split, its shuffles and its dropout masks. `keep` names parameters
+    whose values are returned.
     """
 
     runs: tuple[RunIdentity, ...]

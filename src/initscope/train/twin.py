@@ -42,8 +42,8 @@ def train_alone(
 ) -> TwinResult:
     """Trains one run the way a textbook does, and returns what it saw.
 
-    `start` holds the run's starting values {path: shape}, of parameters and buffers; `data` its split and shuffles. Stops after `max_steps`
-    updates where given; keeps the gradients of the first `keep_gradients` steps.
+    `start` holds the run's starting values {path: shape}, of parameters and buffers; `data` its split and shuffles.
+    Stops after `max_steps` updates where given; keeps the gradients of the first `keep_gradients` steps.
     """
     net = copy.deepcopy(model).to(torch_dtype(train)).train()
     with torch.no_grad():
@@ -66,7 +66,7 @@ def train_alone(
                 logits = net(inputs[batch])
             loss = functional.cross_entropy(logits, labels[batch])
             optimiser.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]  # torch ships it without types
             if len(gradients) < keep_gradients:
                 gradients.append({path: p.grad.clone() for path, p in net.named_parameters() if p.grad is not None})
             optimiser.step()
