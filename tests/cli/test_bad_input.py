@@ -6,7 +6,6 @@ import gzip
 import hashlib
 import shutil
 import sqlite3
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,24 +13,12 @@ import torch
 
 from initscope.datasets.published import MNIST
 from tests.cli.conftest import Program
-from tests.support.small_study import STUDY, factory_study, small_rows, write_small
+from tests.cli.refusals import INITIALIZERS, assert_refused
+from tests.support.small_study import small_rows
 
 CSV_LEGAL = "numbers separated by commas, no header: column 0 the label, columns 1 and up the pixels"
 DATASETS = "digits, mnist, fashion-mnist, or the path of a .csv, .csv.gz or .npz file or of a folder of IDX files"
-INITIALIZERS = """\
-  legal: constant, glorot_normal, glorot_uniform, he_normal, he_uniform, lecun_normal,
-         lecun_uniform, normal, ones, orthogonal, torch_default, uniform, zeros
-"""
 IMAGES = MNIST.files[0]
-PATHS = "input.weight, input.bias, output.weight, output.bias"
-
-
-def assert_refused(program: Program, arguments: list[str], message: str, *, code: int = 2) -> None:
-    """Fails unless the program says exactly this, ends with this code, and has made no file or folder."""
-    before = sorted(Path().iterdir())
-    ended = program(*arguments)
-    assert (ended.err, ended.out, ended.code) == (f"error: {message}\n", "", code)
-    assert sorted(Path().iterdir()) == before
 
 
 COMMAND_LINES = [
@@ -272,125 +259,6 @@ def test_a_results_file_of_a_newer_version_is_refused(program: Program, finished
         "  do:    update initscope, or choose another folder with --out; nothing was changed or deleted"
     )
     assert_refused(program, ["run", "small.toml", "--out", "out"], message, code=4)
-
-
-def test_a_pattern_that_matches_nothing_is_shown_in_the_file_with_a_caret(program: Program) -> None:
-    write_small(Path(), STUDY.replace('"*.weight" = "zeros"', '"inptu.weight" = "zeros"\n"*.bas" = "ones"'))
-    message = f"""\
-2 mistakes in ./small.toml
-
-./small.toml:16:1: the pattern 'inptu.weight' matches no parameter
-    "inptu.weight" = "zeros"
-    ^^^^^^^^^^^^^^
-  legal: parameters are {PATHS}
-  do:    did you mean 'input.weight'?
-
-./small.toml:17:1: the pattern '*.bas' matches no parameter
-    "*.bas" = "ones"
-    ^^^^^^^
-  legal: parameters are {PATHS}
-  do:    did you mean 'input.bias'?"""
-    assert_refused(program, ["run", "./small.toml"], message)
-
-
-def test_a_method_that_cannot_draw_its_parameter_is_shown_in_the_file(program: Program) -> None:
-    write_small(Path(), STUDY.replace('"*" = "normal(std=0.01)"', '"input.bias" = "orthogonal"'))
-    ended = program("run", "small.toml")
-    assert ended.code == 2
-    assert ended.err.splitlines()[2:5] == [
-        "small.toml:19:16: orthogonal draws weights, and input.bias is a bias of Linear",
-        '    "input.bias" = "orthogonal"',
-        "                   ^^^^^^^^^^^^",
-    ]
-
-
-def test_a_later_pattern_may_take_what_an_earlier_method_cannot_draw(program: Program) -> None:
-    write_small(Path(), STUDY.replace('"*" = "normal(std=0.01)"', '"*" = "orthogonal"\n"*.bias" = "zeros"'))
-    ended = program("run", "small.toml", "--dry-run")
-    assert (ended.code, ended.err) == (0, "")
-
-
-def test_all_mistakes_of_a_file_and_of_the_options_come_at_once(program: Program) -> None:
-    text = STUDY.replace("seeds = 2", "sedes = 2").replace("epochs = 2", 'epochs = "two"').replace("zeros", "zeross")
-    write_small(Path(), text.replace('"*" = "normal(', '"*.bas" = "normal('))
-    message = f"""\
-5 mistakes in small.toml
-
-small.toml:1:1: unknown key 'sedes' at the top; did you mean 'seeds'?
-    sedes = 2
-    ^^^^^
-  legal: about, baseline, conditions, data, figures, model, name, question, root_seed, seeds, title,
-         train
-
-small.toml:11:10: train.epochs must be a whole number, got text 'two'
-    epochs = "two"
-             ^^^^^
-
-small.toml:16:14: unknown initializer 'zeross'
-    "*.weight" = "zeross"
-                 ^^^^^^^^
-{INITIALIZERS}  do:    did you mean 'zeros'?
-
-small.toml:19:1: the pattern '*.bas' matches no parameter
-    "*.bas" = "normal(std=0.01)"
-    ^^^^^^^
-  legal: parameters are {PATHS}
-  do:    did you mean 'input.bias'?
-
---set train.dtype=float16: train.dtype cannot be text 'float16'; did you mean 'float64'?
-  legal: float32, float64"""
-    assert_refused(program, ["run", "small.toml", "--set", "train.dtype=float16"], message)
-
-
-FACTORIES = {
-    "raises": (
-        "def make(in_features, out_features):\n    raise RuntimeError('no luck')\n",
-        "the factory mine:make raised RuntimeError\n  where: model.factory\n"
-        "  got:   Traceback (most recent call last):\n"
-        '           File "{here}/mine.py", line 2, in make\n'
-        "             raise RuntimeError('no luck')\n"
-        "         RuntimeError: no luck",
-    ),
-    "nonsense": (
-        "def make(in_features, out_features):\n    return 7\n",
-        "the factory mine:make returned int, not a torch.nn.Module\n  where: model.factory",
-    ),
-    "arguments": (
-        "def make(inputs):\n    return inputs\n",
-        "the factory mine:make cannot take its arguments: missing a required argument: 'inputs'\n"
-        "  where: model.factory\n  legal: a function that accepts in_features, out_features by name",
-    ),
-    "module": (
-        "raise RuntimeError('no luck')\n",
-        "cannot import mine:make: its module raised RuntimeError\n  where: model.factory\n"
-        "  got:   Traceback (most recent call last):\n"
-        '           File "{here}/mine.py", line 1, in <module>\n'
-        "             raise RuntimeError('no luck')\n"
-        "         RuntimeError: no luck",
-    ),
-    "absent": (
-        "",
-        "cannot import mine:make: module 'mine' has no attribute 'make'\n  where: model.factory\n"
-        "  legal: package.module:function, importable from the current folder or the environment",
-    ),
-    "parameters": (
-        "from torch import nn\n\n\ndef make(in_features, out_features):\n    return nn.Flatten()\n",
-        "the model has no trainable parameter\n  where: model mine:make",
-    ),
-}
-
-
-@pytest.mark.parametrize("kind", FACTORIES)
-def test_a_factory_of_the_user_that_fails_is_shown_with_its_own_lines(
-    program: Program, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    code, message = FACTORIES[kind]
-    Path("mine.py").write_text(code)
-    write_small(Path(), factory_study("mine:make"))
-    monkeypatch.setattr("sys.dont_write_bytecode", True)
-    monkeypatch.delitem(sys.modules, "mine", raising=False)
-    assert_refused(program, ["run", "small.toml"], message.format(here=tmp_path))
-    sys.modules.pop("mine", None)
 
 
 def test_an_export_into_a_folder_that_is_not_there_is_refused(program: Program, finished: Path) -> None:

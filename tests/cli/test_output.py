@@ -251,3 +251,19 @@ def test_what_a_users_model_prints_goes_to_stderr_and_spoils_nothing(tmp_path: P
     assert ended.code == 0, ended.err
     assert ended.err.count("loud") == 1 and ended.err.count("built") == 3
     assert (tmp_path / "runs" / "small" / "runs.csv").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes of POSIX")
+def test_a_reader_of_the_progress_that_leaves_early_stops_no_training(tmp_path: Path) -> None:
+    write_small(tmp_path)
+    process = subprocess.Popen(
+        [*PROGRAM, "run", "small.toml", "--no-report", "--out", "out"],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stderr is not None
+    process.stderr.close()
+    process.wait(timeout=120)
+    assert len(rows_of(tmp_path / "out")) == 6

@@ -179,7 +179,9 @@ def test_units_that_start_equal_stay_equal_in_float64(condition: str, hidden: tu
     ],
 )
 def test_a_starved_unit_comes_back_under_adam_with_coupled_weight_decay_and_under_nothing_else(
-    optimizer: str, options: dict[str, object], revives: bool
+    optimizer: str,
+    options: dict[str, object],
+    revives: bool,  # noqa: FBT001  # a case
 ) -> None:
     there = problem(
         conditions={"hidden1-weight-zero": FOUNDING["hidden1-weight-zero"]},

@@ -1,7 +1,7 @@
 """The ensemble against the naive twin: the same data, the same bits at the start, the same losses.
 
-In float64 both are equal to rounding. In float32 rounding is amplified by training itself (Adam divides small gradients by
-their own size), so there only the first steps are held to 1e-5; momentum SGD for longer. All-one networks amplify it
+In float64 both are equal to rounding. In float32 rounding is amplified by training itself (Adam divides small gradients
+by their own size), so there only the first steps are held to 1e-5; momentum SGD for longer. All-one networks amplify it
 from the start: their gradients are exactly zero in exact arithmetic, and what is left of them is rounding.
 """
 

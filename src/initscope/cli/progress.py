@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from abc import ABC, abstractmethod
@@ -125,10 +126,15 @@ class PlainProgress(Progress):
         now = time.monotonic()
         if now - self._last >= PLAIN_EVERY_S or self.stored + self.done == self.runs:
             self._last = now
-            print(self.line(), file=sys.stderr, flush=True)
+            self._put(self.line())
 
     def _say(self, text: str) -> None:
         if not text.startswith("drawn "):
+            self._put(text)
+
+    @staticmethod
+    def _put(text: str) -> None:
+        with contextlib.suppress(BrokenPipeError):  # whoever read the lines has gone; the training goes on
             print(text, file=sys.stderr, flush=True)
 
 

@@ -34,6 +34,8 @@ class TorchDefault(Initializer):
         if slot.role in ("weight", "bias"):
             if slot.default_fan is None:
                 raise UsageError(f"torch's default for {slot.path} is not known: its fan is not", where=slot.path)
+            if slot.role == "weight":  # equal to the bound below but for rounding; torch's own, so its bits are torch's
+                return torch.nn.init.kaiming_uniform_(values, a=math.sqrt(5), generator=generator)
             bound = 1.0 / math.sqrt(slot.default_fan)
             return values.uniform_(-bound, bound, generator=generator)
         if slot.role == "norm weight":

@@ -31,8 +31,10 @@ def scaled_draw(
 ) -> Tensor:
     """Returns a draw with variance gain^2 / n for a weight whose fans the module gives."""
     fan_in, fan_out = weight_only(method, slot)
-    fan = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[mode]
-    std = gain / math.sqrt(fan)
+    if mode == "fan_avg":
+        std = gain * math.sqrt(2.0 / (fan_in + fan_out))  # in torch's order, so that the bits are torch's
+    else:
+        std = gain / math.sqrt(fan_in if mode == "fan_in" else fan_out)
     values = torch.empty(slot.shape, dtype=torch.float32)
     if distribution == "normal":
         return values.normal_(0.0, std, generator=generator)

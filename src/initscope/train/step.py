@@ -86,9 +86,23 @@ def traced_step(
     return cast(Step, simplify(graph))
 
 
+_REASONS = (
+    (
+        "calling .item() on a Tensor",
+        "its forward pass reads a tensor's value, by .item() or by a branch that depends on it",
+    ),
+    (
+        "vmap: called random operation",
+        "its forward pass draws random numbers by other means than dropout's functions",
+    ),
+)
+"""What torch.func says -> what we say; any other error is quoted by its first line."""
+
+
 def refusal(model: nn.Module, error: Exception) -> UsageError:
     """Returns the error that says why a model cannot be trained as an ensemble."""
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    text = str(error).strip()
+    reason = next((words for mark, words in _REASONS if mark in text), text.partition("\n")[0] or type(error).__name__)
     return UsageError(
         f"this model cannot be trained as an ensemble: {reason}",
         where=f"model {type(model).__name__}",
