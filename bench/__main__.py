@@ -1,8 +1,8 @@
 """`python -m bench`: the original's way and the ensemble in turn, in one call; medians, ranges, the ratio.
 
-    make bench                                    made-up images of the founding study's size
-    make bench ARGS="--data FILE.csv.gz"          your own; its reading is timed too
-    make bench ARGS="--repeats 1 --epochs 2"      a quick look (start-up weighs more)
+make bench                                    made-up images of the founding study's size
+make bench ARGS="--data FILE.csv.gz"          your own; its reading is timed too
+make bench ARGS="--repeats 1 --epochs 2"      a quick look (start-up weighs more)
 """
 
 from __future__ import annotations
@@ -27,8 +27,14 @@ def main() -> None:
     """Measures and prints; writes JSON where asked."""
     options = _options()
     data, reading_s = read_or_make(options.data)
-    print(f"{processor_name('cpu')}, {os.cpu_count()} cores, torch {torch.__version__}, Python {platform.python_version()}")
-    print(f"data: {data.name}, {data.n_samples:,} x {data.n_features}" + (f", read in {reading_s:.2f} s" if reading_s else ""))
+    print(
+        f"{processor_name('cpu')}, {os.cpu_count()} cores, "
+        f"torch {torch.__version__}, Python {platform.python_version()}"
+    )
+    print(
+        f"data: {data.name}, {data.n_samples:,} x {data.n_features}"
+        + (f", read in {reading_s:.2f} s" if reading_s else "")
+    )
     report: dict[str, object] = {"reading_s": reading_s, "start_s": _start()}
     original, ensemble = [], []
     keys = list(CONDITIONS)
@@ -36,10 +42,15 @@ def main() -> None:
         condition = keys[repeat % len(keys)]
         accuracy, seconds = train_once(data, condition, seed=repeat, epochs=options.epochs)
         original.append(seconds)
-        print(f"original's loop   {seconds:7.3f} s a run      ({condition}, test accuracy {accuracy:.1f} %)", flush=True)
+        print(
+            f"original's loop   {seconds:7.3f} s a run      ({condition}, test accuracy {accuracy:.1f} %)", flush=True
+        )
         seconds, runs, workers = train_study(data, seeds=options.seeds, epochs=options.epochs, workers=options.workers)
         ensemble.append(seconds / runs)
-        print(f"initscope         {seconds / runs:7.3f} s a run      ({runs} runs in {seconds:.1f} s, {workers} workers)", flush=True)
+        print(
+            f"initscope         {seconds / runs:7.3f} s a run      ({runs} runs in {seconds:.1f} s, {workers} workers)",
+            flush=True,
+        )
     ratio = statistics.median(original) / statistics.median(ensemble)
     ratios = [one / other for one, other in zip(original, ensemble, strict=True)]
     print(f"\nseconds per run of {options.epochs} epochs, median [range] of {options.repeats} interleaved repetitions")

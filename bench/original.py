@@ -58,7 +58,7 @@ CONDITIONS: dict[str, tuple[Callable[[nn.Module], None], ...]] = {
     "weights-one-biases-default": (_weights(1.0),),
     "biases-zero": (_biases(0.0),),
 }
-"""Condition -> what is overwritten in a fresh network; written here a second time on purpose, independent of the package."""
+"""Condition -> what is overwritten in a fresh network; written a second time on purpose, apart from the package."""
 
 
 def train_once(data: Dataset, condition: str, *, seed: int, epochs: int = 10) -> tuple[float, float]:

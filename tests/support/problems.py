@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import pytest
 import torch
+from _pytest.mark.structures import ParameterSet
 from torch import Tensor, nn
 
 from initscope.modules.slots import parameter_slots
@@ -284,6 +286,11 @@ def problem(
     )
     inputs, labels = data or make_data()
     return Problem(study=study, inputs=inputs, labels=labels)
+
+
+def slow(*values: object) -> ParameterSet:
+    """One case of a parametrised test, left out of the quick suite."""
+    return pytest.param(*values, marks=pytest.mark.slow)
 
 
 def paths(made: Problem) -> list[str]:

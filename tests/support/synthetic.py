@@ -13,7 +13,9 @@ from initscope.records.results import Environment, Results
 from initscope.records.run import History, Probes, RunRecord
 from initscope.records.study import Study
 
-PARAMETERS = tuple(f"{layer}.{part}" for layer in ("input", "hidden1", "hidden2", "output") for part in ("weight", "bias"))
+PARAMETERS = tuple(
+    f"{layer}.{part}" for layer in ("input", "hidden1", "hidden2", "output") for part in ("weight", "bias")
+)
 LAYERS, UNITS = ("input", "hidden1", "hidden2"), (64, 32, 32)
 SHAPES = {"hidden1.weight": (32, 64), "hidden1.bias": (32,), "hidden2.weight": (32, 32)}
 STEPS_PER_EPOCH = 50
@@ -41,7 +43,9 @@ def make_history(end: float, epochs: int, rng: np.random.Generator) -> History:
     shape = 1.0 - np.exp(-np.arange(1, epochs + 1) / 1.5)
     test = 10.0 + (end - 10.0) * shape + rng.normal(0, 0.3, epochs)
     test[-1] = end
-    return History(train_loss=2.3 - 2.2 * shape * (end - 10) / 90, train_accuracy_percent=test + 1.0, test_accuracy_percent=test)
+    return History(
+        train_loss=2.3 - 2.2 * shape * (end - 10) / 90, train_accuracy_percent=test + 1.0, test_accuracy_percent=test
+    )
 
 
 def make_probes(end: float, epochs: int, *, zero: bool) -> Probes:
@@ -57,10 +61,19 @@ def make_probes(end: float, epochs: int, *, zero: bool) -> Probes:
         dead[steps >= 32, 1] = UNITS[1]
     full = np.tile(np.array(UNITS, float), (probe, 1))
     return Probes(
-        steps=steps, parameters=PARAMETERS, layers=LAYERS, units=UNITS, tolerance=1e-3,
-        gradient_norm=norms, gradient_zero=(norms == 0).astype(float), distinct_units=np.ones_like(full) if zero else full,
-        similar_groups=np.ones_like(full) if zero else full, dead_units=dead, signal_rms=np.full((probe, layer), 0.6),
-        input_share=np.full((probe, layer), 0.5), unmoved_share=np.where(norms == 0, 1.0, 0.02),
+        steps=steps,
+        parameters=PARAMETERS,
+        layers=LAYERS,
+        units=UNITS,
+        tolerance=1e-3,
+        gradient_norm=norms,
+        gradient_zero=(norms == 0).astype(float),
+        distinct_units=np.ones_like(full) if zero else full,
+        similar_groups=np.ones_like(full) if zero else full,
+        dead_units=dead,
+        signal_rms=np.full((probe, layer), 0.6),
+        input_share=np.full((probe, layer), 0.5),
+        unmoved_share=np.where(norms == 0, 1.0, 0.02),
     )
 
 
@@ -69,9 +82,18 @@ def make_run(condition: str, seed: int, *, epochs: int = 10, end: float | None =
     rng = np.random.default_rng([seed, sum(map(ord, condition))])
     end = final_accuracy(condition, rng) if end is None else end
     return RunRecord(
-        condition=condition, seed=seed, key=f"{condition}-{seed}".encode().hex()[:16], status="finished", epochs=epochs,
-        steps=epochs * STEPS_PER_EPOCH, n_test=180, class_shares=(0.117, *[0.883 / 9] * 9), first_step_loss=2.31, wall_s=0.1,
-        history=make_history(end, epochs, rng), probes=make_probes(end, epochs, zero=condition.startswith("all-zero")),
+        condition=condition,
+        seed=seed,
+        key=f"{condition}-{seed}".encode().hex()[:16],
+        status="finished",
+        epochs=epochs,
+        steps=epochs * STEPS_PER_EPOCH,
+        n_test=180,
+        class_shares=(0.117, *[0.883 / 9] * 9),
+        first_step_loss=2.31,
+        wall_s=0.1,
+        history=make_history(end, epochs, rng),
+        probes=make_probes(end, epochs, zero=condition.startswith("all-zero")),
     )
 
 
@@ -86,17 +108,36 @@ def make_weights(condition: str, seed: int, parameter: str, moment: str) -> np.n
     return np.random.default_rng([seed, 7]).uniform(-spread, spread, SHAPES[parameter]).astype(np.float32)
 
 
-def make_results(*, seeds: int = 10, epochs: int = 10, conditions: tuple[str, ...] | None = None, **changes: object) -> Results:
+def make_results(
+    *, seeds: int = 10, epochs: int = 10, conditions: tuple[str, ...] | None = None, **changes: object
+) -> Results:
     """Results of the founding study (or some of its conditions) with made-up numbers."""
     study = founding_study(seeds=seeds, **changes)
     keys = tuple(study.conditions) if conditions is None else conditions
     data = DatasetSummary(
-        name="digits", source="digits", n_samples=1797, n_features=64, class_values=tuple(range(10)),
-        class_shares=(0.1,) * 10, image_shape=(8, 8), scale=16.0, sha256="0" * 64, licence="CC BY 4.0",
+        name="digits",
+        source="digits",
+        n_samples=1797,
+        n_features=64,
+        class_values=tuple(range(10)),
+        class_shares=(0.1,) * 10,
+        image_shape=(8, 8),
+        scale=16.0,
+        sha256="0" * 64,
+        licence="CC BY 4.0",
     )
     environment = Environment(
-        started="2026-11-23T12:00:00+00:00", command="initscope run surprising-demo", initscope="0.1.0", engine=1, python="3.11.7",
-        torch="2.13.0+cpu", numpy="2.4.6", platform="Linux x86_64", processor="made up", device="cpu", workers=2,
+        started="2026-11-23T12:00:00+00:00",
+        command="initscope run surprising-demo",
+        initscope="0.1.0",
+        engine=1,
+        python="3.11.7",
+        torch="2.13.0+cpu",
+        numpy="2.4.6",
+        platform="Linux x86_64",
+        processor="made up",
+        device="cpu",
+        workers=2,
     )
     runs = tuple(make_run(key, seed, epochs=epochs) for key in keys for seed in range(seeds))
     return Results(study=study, data=data, runs=runs, weights=make_weights, environments=(environment,))

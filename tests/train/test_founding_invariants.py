@@ -13,7 +13,7 @@ from torch.func import functional_call
 
 from initscope.records.run import Probes
 from initscope.train.task import RunIdentity
-from tests.support.problems import ALL_ONE, CLASSES, FOUNDING, problem, record
+from tests.support.problems import ALL_ONE, CLASSES, FOUNDING, problem, record, slow
 
 LAYERS = ("input", "hidden1", "hidden2", "output")
 PATHS = tuple(f"{layer}.{part}" for layer in LAYERS for part in ("weight", "bias"))
@@ -153,7 +153,7 @@ def test_with_everything_zero_the_first_loss_is_ln_c_and_all_test_answers_are_on
 
 
 @pytest.mark.parametrize("condition", ["all-one", "weights-one-biases-zero"])
-@pytest.mark.parametrize("hidden", [(16, 16, 8), (7, 5, 3)])
+@pytest.mark.parametrize("hidden", [(16, 16, 8), slow((7, 5, 3))])
 def test_units_that_start_equal_stay_equal_in_float64(condition: str, hidden: tuple[int, ...]) -> None:
     model = {"hidden": list(hidden)}
     there = problem(conditions={condition: FOUNDING[condition]}, dtype="float64", keep=PATHS, model=model, epochs=1)
@@ -172,9 +172,9 @@ def test_units_that_start_equal_stay_equal_in_float64(condition: str, hidden: tu
 @pytest.mark.parametrize(
     ("optimizer", "options", "revives"),
     [
-        ("adam", {}, False),
+        slow("adam", {}, False),
         ("adamw", {"weight_decay": 0.01}, False),
-        ("sgd", {"momentum": 0.9}, False),
+        slow("sgd", {"momentum": 0.9}, False),
         ("adam", {"weight_decay": 1e-4}, True),
     ],
 )

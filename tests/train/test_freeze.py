@@ -9,7 +9,7 @@ import torch
 from initscope.records.run import RunRecord
 from initscope.train.freeze import Freezer
 from initscope.train.task import EnsembleResult
-from tests.support.problems import Problem, problem, record
+from tests.support.problems import Problem, problem, record, slow
 from tests.train.test_company import assert_same_bits
 
 KEPT = ("input.weight", "hidden1.weight", "output.weight", "output.bias")
@@ -41,7 +41,7 @@ def assert_diverged(run: RunRecord, *, step: int) -> None:
         assert np.isnan(curve[measured:]).all()
 
 
-@pytest.mark.parametrize("train", [{}, {"optimizer": "sgd", "optimizer_options": {"momentum": 0.9}}])
+@pytest.mark.parametrize("train", [{}, slow({"optimizer": "sgd", "optimizer_options": {"momentum": 0.9}})])
 def test_a_run_that_starts_too_large_is_frozen_at_step_0_at_its_start(train: dict[str, object]) -> None:
     made, result = with_bad({"*.weight": "constant(1e30)"}, **train)
     for seed in (0, 1):
@@ -72,7 +72,7 @@ def test_a_run_whose_loss_leaves_the_finite_numbers_is_frozen_where_the_twin_fir
     assert_neighbours_untouched(made, result, **train)
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "sgd", "rmsprop"])
+@pytest.mark.parametrize("optimizer", ["adam", slow("sgd"), slow("rmsprop")])
 def test_a_run_whose_gradient_overflows_at_a_finite_loss_keeps_its_finite_weights(optimizer: str) -> None:
     bad = {"*": "zeros", "input.bias": "constant(1e-30)", "hidden*.weight": "constant(1e15)"}
     bad |= {"output.weight": "normal(std=1e10)"}

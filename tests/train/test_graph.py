@@ -13,7 +13,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from initscope.train.graph import simplify
 from initscope.train.step import Tensors, traced_step, vectorised_step
 from initscope.train.task import dropout_key
-from tests.support.problems import TABLE, problem
+from tests.support.problems import TABLE, problem, slow
 
 aten = torch.ops.aten
 Arguments = tuple[Tensors, Tensors, Tensor, Tensor, Tensor, Tensor]
@@ -43,13 +43,12 @@ def copied(arguments: Arguments) -> Arguments:
     return (*copies, *rest)  # type: ignore[return-value]  # mypy does not count through the star
 
 
-def without_optimisers() -> list[str]:
-    """The problems of the table that differ in more than their optimiser."""
-    return [name for name, arguments in TABLE.items() if "factory" in arguments or name == "founding"]
+QUICK = ("founding", "dropout-mlp", "batchnorm-cnn")
+MODELS = [name for name, arguments in TABLE.items() if "factory" in arguments and name not in QUICK]
 
 
 @pytest.mark.filterwarnings("ignore:There is a performance drop")
-@pytest.mark.parametrize("name", without_optimisers())
+@pytest.mark.parametrize("name", [*QUICK, *map(slow, MODELS)])
 def test_the_traced_step_is_the_untraced_one_to_the_bit_and_leaves_its_example_as_it_was(name: str) -> None:
     model, example = arguments_of(name)
     untouched = copied(example)

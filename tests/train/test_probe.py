@@ -15,8 +15,9 @@ from initscope.train import probe
 from initscope.train.ensemble import train_ensemble
 from initscope.train.probe import first_steps
 from initscope.train.task import RunIdentity
-from tests.support.problems import FOUNDING, TABLE, Problem, problem, record
+from tests.support.problems import FOUNDING, TABLE, Problem, problem, record, slow
 
+OTHERS = [key for key in FOUNDING if key not in ("default", "weights-zero-biases-default")]
 HIDDEN = ("input", "hidden1", "hidden2")
 PATHS = tuple(f"{layer}.{part}" for layer in (*HIDDEN, "output") for part in ("weight", "bias"))
 
@@ -53,7 +54,7 @@ def naive_rows(model: nn.Module, layer: str) -> np.ndarray:
     return np.concatenate([weight, bias[:, None]], axis=1) + 0.0
 
 
-@pytest.mark.parametrize("condition", FOUNDING)
+@pytest.mark.parametrize("condition", ["default", "weights-zero-biases-default", *map(slow, OTHERS)])
 def test_probes_of_a_fresh_run_are_what_one_computes_by_hand(condition: str) -> None:
     made = problem(conditions={condition: FOUNDING[condition]}, dtype="float64", epochs=1)
     run = made.identities(seeds=(1,))[0]
@@ -95,7 +96,7 @@ def test_probes_are_taken_at_the_first_steps_at_powers_of_two_and_after_every_ep
     assert [first_steps(steps) for steps in (1, 2, 4, 5)] == [(0,), (0, 1), (0, 1, 2, 3), (0, 1, 2, 3, 4)]
 
 
-@pytest.mark.parametrize("name", ["founding", "batchnorm-cnn", "odd-widths"])
+@pytest.mark.parametrize("name", ["founding", slow("batchnorm-cnn"), slow("odd-widths")])
 def test_the_size_of_chunks_of_test_samples_changes_no_count_and_no_mean(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

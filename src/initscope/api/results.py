@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from initscope.api.summary_html import summary_html
-from initscope.base.errors import EnvironmentFault
+from initscope.base.errors import EnvironmentFault, unknown_name
 from initscope.base.quantities import counted
 from initscope.figures import catalogue
 from initscope.records.results import Moment, Results
 from initscope.report.atomic import write_atomically
 from initscope.report.page import report_html, write_report
 from initscope.report.tables import history_rows, runs_rows
+from initscope.report.why import explain
 from initscope.stats.outcomes import classify
 from initscope.store.reading import ReadableFolder
 
@@ -118,6 +119,15 @@ class StudyResults:
     def weights(self, condition: str, seed: int, parameter: str, moment: Moment = "final") -> np.ndarray | None:
         """Returns a kept parameter of one run, "initial" or "final"; None where it was not kept."""
         return self._records.weights(condition, seed, parameter, moment)
+
+    def explain(self, condition: str) -> tuple[str, ...]:
+        """Returns why the runs of `condition` ended as they did: sentences made of what was measured in them.
+
+        Raises: UsageError for a condition that has no runs here.
+        """
+        if condition not in self._records.conditions:
+            raise unknown_name("condition", condition, self._records.conditions)
+        return explain(self._records, condition).sentences
 
     def report(self, path: str | Path | None = None) -> Path:
         """Writes the report and returns its path.

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import textwrap
 from pathlib import Path
 
 import click
+
+from initscope.base.quantities import counted
 
 
 @click.command("explain")
@@ -73,15 +76,30 @@ def _condition(study, key: str) -> None:  # type: ignore[no-untyped-def]  # as a
         click.echo(f"\nWhy it does what it does is measured in your runs: initscope run {study.name}")
 
 
-def _measured(folder, key: str) -> None:  # type: ignore[no-untyped-def]  # a Path
+def _measured(folder: Path, key: str) -> None:
     from initscope.api.run import open_results
-    from initscope.report.why import explain
 
-    records = open_results(folder).records
-    if records.of(key):
-        click.echo(f"\nmeasured in {folder} ({len(records.of(key))} runs)")
-        for sentence in explain(records, key).sentences:
-            click.echo(f"  {sentence}")
+    results = open_results(folder)
+    runs = results.records.of(key)
+    if not runs:
+        return
+    click.echo(f"\nmeasured in {folder} ({counted(len(runs), 'run')})")
+    for sentence in results.explain(key):
+        click.echo(textwrap.fill(sentence, 98, initial_indent="  ", subsequent_indent="  "))
+    for path in results.study.kept_parameters:
+        _before_and_after(results, key, runs[0].seed, path)
+
+
+def _before_and_after(results, key: str, seed: int, path: str) -> None:  # type: ignore[no-untyped-def]  # StudyResults
+    """Prints a kept parameter of one run before training and after, shortened as numpy does."""
+    import numpy as np
+
+    values = [results.weights(key, seed, path, moment) for moment in ("initial", "final")]
+    if any(value is None for value in values):
+        return
+    with np.printoptions(precision=4, suppress=True, threshold=8, edgeitems=2, linewidth=98):
+        for word, value in zip(("before", "after"), values, strict=True):
+            click.echo(f"\n{path} of seed {seed} {word} training, {' x '.join(map(str, value.shape))}\n{value}")
 
 
 def _dataset(name: str) -> None:

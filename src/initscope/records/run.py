@@ -33,16 +33,16 @@ class Probes:
     """What was measured inside the network at a few moments of one run.
 
     Axis `probe` follows `steps`: the number of updates already made (0 is the start). Axis `parameter` follows
-    `parameters` (all trainable ones, model order), axis `layer` follows `layers` (the hidden ones, forward order, named by
-    the module that holds their weights). NaN is "not measured" everywhere.
+    `parameters` (all trainable ones, model order), axis `layer` follows `layers` (the hidden ones, forward order, named
+    by the module that holds their weights). NaN is "not measured" everywhere.
 
     gradient_norm    Float "probe parameter", Euclidean norm of the gradient on the batch about to be used
     gradient_zero    Float "probe parameter", 1 where every entry of that gradient is exactly zero, else 0
     distinct_units   Float "probe layer", number of distinct rows of [weights, bias], equal to the bit
-    similar_groups   Float "probe layer", the same with rows closer than `tolerance` x (largest row norm) counted as one
+    similar_groups   Float "probe layer", the same, rows closer than `tolerance` x (largest row norm) counted as one
     dead_units       Float "probe layer", number of units whose activation is zero for every test sample
-    signal_rms       Float "probe layer", root mean square of the layer's output (before the activation) over the test set
-    input_share      Float "probe layer", std over test samples (rms over units) / signal_rms: 0 when all inputs look the same
+    signal_rms       Float "probe layer", root mean square of the layer's output (before the activation), test set
+    input_share      Float "probe layer", std over test samples (rms over units) / signal_rms: 0 where inputs look alike
     unmoved_share    Float "probe parameter", share of entries that equal their value at step 0 to the bit
     """
 

@@ -26,7 +26,8 @@ def dead_layers(m: Measured) -> Fact | None:
         return None
     dead: NDArray[np.bool_] = np.asarray(np.isfinite(since).any(axis=1), dtype=np.bool_)
     if not dead.any():
-        sentence = f"No hidden layer is dead at the end {in_seeds(0, m.n).replace('none', 'any')}."
+        where = "in the one seed" if m.n == 1 else f"in any of {m.n} seeds"
+        sentence = f"No hidden layer is dead at the end {where}."
         return Fact(
             kind="alive",
             weight=34 if m.mostly_learned else ORDINARY - 1,
