@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from initscope.datasets.source import load
 from initscope.train.task import RunIdentity
@@ -114,24 +113,36 @@ def assert_same_outcome(seen: Watched, run: RunIdentity, twin: TwinResult, *, ke
     np.testing.assert_allclose(kept, twin.parameters[keep].numpy(), rtol=1e-9, atol=1e-12)
 
 
-def wide_digits() -> tuple[Tensor, Tensor]:
-    """1,000 rows of 784 features: the real file where it is at hand, made-up digits where it is not."""
-    if CSV.exists():
-        data = load(str(CSV))
-        return torch.from_numpy(data.inputs[:1000]), torch.from_numpy(data.labels[:1000])
-    rng = np.random.default_rng(0)
-    labels = np.concatenate([np.arange(10), rng.integers(0, 10, 990)])
-    centres = rng.random((10, 784)) * (rng.random((10, 784)) < 0.2)
-    inputs = np.clip(centres[labels] + 0.1 * rng.standard_normal((1000, 784)), 0, 1).astype(np.float32)
-    return torch.from_numpy(inputs), torch.from_numpy(labels)
+def founding_problem(dtype: str) -> Problem:
+    """The founding study's own network, batches and data; skips without them."""
+    if not CSV.exists():
+        pytest.skip("the real data are not at hand")
+    data = load(str(CSV))
+    both = torch.from_numpy(data.inputs), torch.from_numpy(data.labels)
+    return problem(model={"hidden": [64, 32, 32]}, data=both, batch_size=32, epochs=1, dtype=dtype)
 
 
 @pytest.mark.slow
-def test_ensemble_and_twin_agree_on_the_founding_studys_own_sizes() -> None:
-    there = problem(model={"hidden": [64, 32, 32]}, data=wide_digits(), batch_size=32, dtype="float64")
-    assert_twins(there, rtol=1e-12, steps=50, delicate_steps=5)
-    there = problem(model={"hidden": [64, 32, 32]}, data=wide_digits(), batch_size=32)
-    assert_twins(there, rtol=1e-5, steps=25, delicate_steps=1, delicate_rtol=0.05)
+def test_the_founding_study_on_its_own_data_agrees_for_two_hundred_steps_in_float64() -> None:
+    assert_twins(founding_problem("float64"), rtol=1e-12, steps=200, delicate_steps=50)
+
+
+@pytest.mark.slow
+def test_the_founding_study_on_its_own_data_agrees_for_two_hundred_steps_in_float32() -> None:
+    """All but the runs in which a sample's pre-activation comes to lie within rounding of ReLU's kink.
+
+    There the two engines take different slopes, and Adam tells them apart from then on: measured in 2 of 15 runs,
+    from step 9 and step 65 on; the others stay within 3e-6.
+    """
+    there = founding_problem("float32")
+    runs = [run for run in there.identities(seeds=(0, 1)) if run.condition not in ALL_ONE]
+    seen = there.watched(runs)
+    errors = [
+        np.abs(there.twin(run, max_steps=200).step_losses / seen.losses[:200, index] - 1.0)
+        for index, run in enumerate(runs)
+    ]
+    assert max(error[:5].max() for error in errors) < 1e-5
+    assert sum(error.max() < 1e-5 for error in errors) >= len(runs) - 3
 
 
 def test_the_comparison_fails_where_twins_part() -> None:
