@@ -58,7 +58,10 @@ def _section(context: click.Context) -> str:
 
 def contexts(command: click.Command, name: str, parent: click.Context | None = None) -> Iterator[click.Context]:
     """Yields a context for `command` and for every visible command below it."""
-    context = click.Context(command, info_name=name, parent=parent, terminal_width=WIDTH, max_content_width=WIDTH)
+    settings = {key: value for key, value in command.context_settings.items() if key != "max_content_width"}
+    context = click.Context(
+        command, info_name=name, parent=parent, terminal_width=WIDTH, max_content_width=WIDTH, **settings
+    )
     yield context
     if isinstance(command, click.Group):
         for child_name in command.list_commands(context):

@@ -250,3 +250,15 @@ def test_failed_runs_are_an_error_that_names_them(tmp_path: Path, monkeypatch: p
         "  where: default seed 0, default seed 1, zero seed 0, zero seed 1, small seed 0\n"
         "  got:   OSError: tired\n  do:    give the same command again to try these runs again"
     )
+
+
+def test_a_parameter_whose_values_were_not_kept_is_refused_with_what_is(results: initscope.StudyResults) -> None:
+    with pytest.raises(UsageError) as caught:
+        results.weights("default", 0, "output.weight")
+    assert caught.value.what == "the values of 'output.weight' were not kept"
+
+
+def test_explain_gives_sentences_and_refuses_a_condition_without_runs(results: initscope.StudyResults) -> None:
+    assert all(sentence.endswith(".") for sentence in results.explain("default"))
+    with pytest.raises(UsageError, match="unknown condition 'defualt'"):
+        results.explain("defualt")

@@ -160,3 +160,22 @@ def test_a_model_that_cannot_be_trained_as_an_ensemble_is_refused_by_name_and_ma
         assert mended or reason in ended.err
         assert mended or "where: model Odd" in ended.err or reason.startswith("the model's")
     sys.modules.pop("odd", None)
+
+
+def test_a_network_that_does_not_fit_into_memory_is_refused_before_anything_is_made(program: Program) -> None:
+    message = """\
+the network cannot be built on this machine
+  where: model
+  got:   mlp, hidden [100000000000]: it does not fit into memory
+  do:    choose narrower layers"""
+    command = ["run", "surprising-demo", "--set", "model.hidden=[100000000000]", "--set", "conditions={default={}}"]
+    assert_refused(program, [*command, "--set", "about={}", "--set", "figures={}", "--dry-run"], message)
+
+
+def test_a_value_torchs_optimiser_refuses_is_refused_before_anything_is_made(program: Program) -> None:
+    message = """\
+torch.optim refuses these options: Invalid weight_decay value: -1
+  where: train.optimizer_options
+  got:   weight_decay=-1"""
+    command = ["run", "surprising-demo", "--set", "train.optimizer_options={weight_decay=-1}", "--dry-run"]
+    assert_refused(program, command, message)

@@ -120,6 +120,14 @@ def test_columns_that_make_no_square_are_no_image(tmp_path: Path) -> None:
             ),
         ),
         (
+            '"1","2","3"\n"0","4","5"\n',
+            1,
+            (
+                f"the numbers are in quotes\n  where: {{where}}\n  got:   '\"1\",\"2\",\"3\"'\n  legal: {LAYOUT}\n"
+                "  do:    write the file again without quotes; no line is to be removed"
+            ),
+        ),
+        (
             "label,pixel0,pixel1\n0,4,5\n",
             1,
             (

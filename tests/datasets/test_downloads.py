@@ -144,7 +144,8 @@ def test_files_put_there_by_hand_serve_without_network(folder: Path, mirrors: Mi
 
 
 @pytest.mark.parametrize(
-    "wrong", [b"mine", gzip.compress(b"mine", mtime=0), PACKED["a.gz"][:-4], gzip.compress(CONTENT["a.gz"] * 2, mtime=0)]
+    "wrong",
+    [b"mine", gzip.compress(b"mine", mtime=0), PACKED["a.gz"][:-4], gzip.compress(CONTENT["a.gz"] * 2, mtime=0)],
 )
 @pytest.mark.parametrize("function", [downloads.fetch, downloads.verify])
 def test_a_file_that_is_not_the_published_one_is_named_and_left_alone(

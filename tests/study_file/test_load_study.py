@@ -153,7 +153,8 @@ def test_vets_alone_can_refuse_a_study() -> None:
     def vet(text: str) -> None:
         raise UsageError(f"unknown dataset {text!r}")
 
-    with pytest.raises(StudyFileError, match=r"^1 mistake in surprising-demo\n\nsurprising-demo:10:10: unknown dataset"):
+    shown = r"^1 mistake in surprising-demo\n\nsurprising-demo:10:10: unknown dataset"
+    with pytest.raises(StudyFileError, match=shown):
         load_study("surprising-demo", vets={("data", "source"): vet})
 
 

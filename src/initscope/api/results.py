@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from initscope.api.summary_html import summary_html
-from initscope.base.errors import EnvironmentFault, unknown_name
+from initscope.base.errors import EnvironmentFault, UsageError, unknown_name
 from initscope.base.quantities import counted
 from initscope.figures import catalogue
 from initscope.records.results import Moment, Results
@@ -117,7 +117,17 @@ class StudyResults:
         return catalogue.draw(self._records, name).figure
 
     def weights(self, condition: str, seed: int, parameter: str, moment: Moment = "final") -> np.ndarray | None:
-        """Returns a kept parameter of one run, "initial" or "final"; None where it was not kept."""
+        """Returns a kept parameter of one run, "initial" or "final"; None for a run that is not here.
+
+        Raises: UsageError for a parameter that no figure of the study names, since only those are kept.
+        """
+        kept = self.study.kept_parameters
+        if parameter not in kept:
+            raise UsageError(
+                f"the values of {parameter!r} were not kept",
+                legal=f"parameters that a figure of the study names: {', '.join(kept) or 'none here'}",
+                do="name it in [figures] and run the study into a new folder",
+            )
         return self._records.weights(condition, seed, parameter, moment)
 
     def explain(self, condition: str) -> tuple[str, ...]:

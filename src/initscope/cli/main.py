@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -9,7 +10,7 @@ from typing import Any, NoReturn
 
 import click
 
-from initscope.base.errors import InitscopeError, UsageError, nearest, unknown_name
+from initscope.base.errors import EnvironmentFault, InitscopeError, UsageError, nearest, unknown_name
 
 COMMANDS = {
     "run": "Train a study and write its figures, tables and report.",
@@ -68,6 +69,10 @@ class LazyGroup(click.Group):
             refuse(UsageError(error.format_message()))
         except InitscopeError as error:
             refuse(error)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            refuse(EnvironmentFault("the output cannot be written", value=error.strerror, do="make room on that disk"))
         sys.exit(result if isinstance(result, int) else 0)
 
 

@@ -91,6 +91,14 @@ def _decoded(raw: bytes, where: str) -> str:
 
 
 def _trouble_of(line: _Line, columns: int) -> UsageError | None:
+    if line.first and not line.plain and _is_quoted(line.fields):
+        return UsageError(
+            "the numbers are in quotes",
+            where=line.where,
+            value=_shown(",".join(line.fields)),
+            legal=LAYOUT,
+            do="write the file again without quotes; no line is to be removed",
+        )
     if line.first and not line.plain and _is_header(line.fields):
         return UsageError(
             "the first line is a header",
@@ -113,6 +121,12 @@ def _trouble_of(line: _Line, columns: int) -> UsageError | None:
         if error is not None:
             return error
     return None
+
+
+def _is_quoted(fields: tuple[str, ...]) -> bool:
+    """A label in quotes that would be a number without them."""
+    label = fields[0].strip()
+    return len(label) > 2 and label[0] == label[-1] and label[0] in "\"'" and _number(label[1:-1]) is not None
 
 
 def _is_header(fields: tuple[str, ...]) -> bool:

@@ -28,7 +28,7 @@ from initscope.figures.drawing import MOST_ROWS, Cell, Columns, Drawing, columns
 from initscope.figures.groups import Group, ends_of, groups_of, shown
 from initscope.figures.labels import EndLabel, draw_end_labels
 from initscope.figures.page import Page, open_page
-from initscope.figures.smoothing import moving_average
+from initscope.figures.smoothing import LEAST_EPOCHS, smoothed
 from initscope.figures.style import CHANCE_INK, SMALL_PT, SOFT_INK, Look, looks, whole_ticks
 from initscope.figures.words import chance_of, data_of, ends_sentence, seeds_behind, training_of
 from initscope.records.results import Results
@@ -55,7 +55,7 @@ def draw_accuracies(results: Results, name: str, conditions: Sequence[str]) -> D
     title = ends_sentence(ends, results.study.baseline)
     subtitle = (
         f"Accuracy on {data_of(results)} over {training_of(runs)}, {seeds_behind(runs)}; "
-        f"each curve is averaged with its neighbouring epochs"
+        f"{_smoothing(runs)}"
     )
     page = open_page(title, subtitle, right=2.75, key=0.34)
     axes = page.whole()
@@ -80,6 +80,12 @@ def draw_accuracies(results: Results, name: str, conditions: Sequence[str]) -> D
     )
 
 
+def _smoothing(runs: Sequence[RunRecord]) -> str:
+    if max((run.epochs for run in runs), default=0) < LEAST_EPOCHS:
+        return "curves are not smoothed"
+    return "each curve is averaged with its neighbouring epochs"
+
+
 def draw_groups(axes: Axes, results: Results, runs: Sequence[RunRecord], groups: Sequence[Group]) -> None:
     """Draws every run faint and every group's mean and band bold."""
     styles = looks(results.study)
@@ -91,7 +97,7 @@ def draw_groups(axes: Axes, results: Results, runs: Sequence[RunRecord], groups:
     for place, group in enumerate(groups):
         for part, (kind, dashes) in enumerate((("train", SOLID), ("test", DOTTED))):
             marks = staggered(epochs, 2 * place + part, 2 * len(groups))
-            values = moving_average(curves(group.runs, kind, epochs))
+            values = smoothed(curves(group.runs, kind, epochs))
             if np.isfinite(values).any():
                 line = draw_mean(axes, x, band_of(values), styles[group.condition], dashes=dashes, marks=marks)
                 line.set_zorder(4.0 + 0.01 * place)
@@ -99,7 +105,7 @@ def draw_groups(axes: Axes, results: Results, runs: Sequence[RunRecord], groups:
 
 def _draw_faint(axes: Axes, x: FloatArray, runs: Sequence[RunRecord], look: Look) -> None:
     for kind, dashes in (("train", SOLID), ("test", DOTTED)):
-        values = moving_average(curves(runs, kind, len(x)))
+        values = smoothed(curves(runs, kind, len(x)))
         draw_seeds(axes, x, values, look.colour, dashes)
         for run, row in zip(runs, values, strict=True):
             finite = np.flatnonzero(np.isfinite(row))
@@ -153,7 +159,7 @@ def _labels(results: Results, groups: Sequence[Group], *, direct: bool) -> list[
     found = []
     for place, group in enumerate(groups):
         epochs = max((run.epochs for run in group.runs), default=0)
-        ends = moving_average(curves(group.runs, "test", epochs))[:, -1] if epochs else np.array([])
+        ends = smoothed(curves(group.runs, "test", epochs))[:, -1] if epochs else np.array([])
         ends = ends[np.isfinite(ends)]
         y = float(ends.mean()) if ends.size else math.nan
         middle = f": {percent(group.median_percent)}" if math.isfinite(group.median_percent) else ""

@@ -10,7 +10,7 @@ from initscope.figures.drawing import Drawing
 from initscope.figures.gradient_map import draw_gradient_map
 from initscope.figures.groups import shown
 from initscope.figures.histogram import draw_histogram
-from initscope.figures.lottery import draw_layer_deaths
+from initscope.figures.lottery import anything_to_show, draw_layer_deaths
 from initscope.figures.outcomes import draw_outcomes
 from initscope.figures.starting_values import draw_starting_values
 from initscope.figures.style import house
@@ -30,10 +30,11 @@ def names(results: Results) -> tuple[str, ...]:
     """Returns the names `draw` knows for these results, in the order to show them.
 
     First the study's own figures of which at least one condition was run, then outcomes, gradient_map, effective_width,
-    layer_deaths.
+    layer_deaths; the last only where a condition split or a whole layer died.
     """
     own = [name for name, spec in results.study.figures.items() if shown(results, spec.conditions)]
-    return tuple(dict.fromkeys([*own, *STANDARD]))
+    standard = [name for name in STANDARD if name != "layer_deaths" or anything_to_show(results)]
+    return tuple(dict.fromkeys([*own, *standard]))
 
 
 def draw(results: Results, name: str) -> Drawing:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from initscope.base.quantities import counted
+from initscope.base.quantities import counted, percent
 from initscope.figures.curves import Band, band_of, draw_mean, draw_seeds, staggered
 from initscope.figures.drawing import Cell, Columns, Drawing, columns_of
 from initscope.figures.groups import median, shown
@@ -24,6 +24,7 @@ from initscope.records.run import FloatArray
 
 BINS = 30
 LIMIT = 1.5
+_TOLD_PERCENT = 1.0  # above it, what lies beyond the limits is told beside the condition
 _MARKED_PERCENT = 0.3  # markers along the empty tails would say nothing
 _COLUMNS = ("condition", "bin_centre", "n", "share_percent", "share_low", "share_high")
 
@@ -117,7 +118,7 @@ def _draw(axes: Axes, results: Results, spreads: Sequence[Spread]) -> None:
         marks = [i for i in staggered(BINS, place, len(spreads), most=15) if band.mean[i] > _MARKED_PERCENT]
         line = draw_mean(axes, x, band, look, marks=marks)
         line.set_zorder(4.0 + 0.01 * place)
-        label = f"{spread.condition}, n = {len(spread.shares)}\n{_detail(spread)}"
+        label = f"{spread.condition}, n = {len(spread.shares)}\n" + "\n".join(_details(spread))
         handles.append(
             Line2D(
                 [], [], color=look.colour, linewidth=2.2, marker=look.marker, markersize=6.5, markeredgecolor="white",
@@ -132,6 +133,11 @@ def _draw(axes: Axes, results: Results, spreads: Sequence[Spread]) -> None:
         handles=handles, loc="upper right", frameon=True, framealpha=0.9, edgecolor="none", fontsize=SMALL_PT,
         labelcolor=INK, labelspacing=0.9, handlelength=2.2,
     )  # fmt: skip
+
+
+def _details(spread: Spread) -> list[str]:
+    told = spread.outside_percent > _TOLD_PERCENT
+    return [_detail(spread), *([f"{percent(spread.outside_percent)} beyond ±{LIMIT}"] if told else [])]
 
 
 def _detail(spread: Spread) -> str:
@@ -164,7 +170,7 @@ def _alt(spreads: Sequence[Spread], title: str) -> str:
         band = spread.band
         peak = int(np.nanargmax(band.mean)) if np.isfinite(band.mean).any() else 0
         parts.append(
-            f"{spread.condition} (n = {len(spread.shares)}): {_detail(spread)}, highest bin around "
+            f"{spread.condition} (n = {len(spread.shares)}): {', '.join(_details(spread))}, highest bin around "
             f"{bin_centres()[peak]:.2f} with {band.mean[peak]:.1f} % of the entries"
         )
     return f"Histogram drawn as lines. {title}. {'; '.join(parts)}."

@@ -96,6 +96,14 @@ def draw_layer_deaths(results: Results) -> Drawing:
     )
 
 
+def anything_to_show(results: Results) -> bool:
+    """Returns whether some condition split, or a whole layer died for good in some run."""
+    if any(end.split for end in ends_of(results, results.conditions)):
+        return True
+    probed = [run.probes for run in results.runs if run.probes is not None and run.probes.steps.size]
+    return any(life.dies is not None for probes in probed for life in lives_of(probes))
+
+
 def chosen(results: Results) -> Ends | None:
     """Returns the condition to look into: most even split first, then the preferred key, then most runs at chance."""
     ends = ends_of(results, results.conditions)

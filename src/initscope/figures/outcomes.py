@@ -37,7 +37,8 @@ def draw_outcomes(results: Results) -> Drawing:
     title = ends_sentence(ends_of(results, keys), results.study.baseline) if keys else "No run is there yet"
     subtitle = (
         f"Final test accuracy of every seed on {data_of(results)}, {seeds_behind(results.runs)}; "
-        "at the right shares of the seeds with 95 % Wilson intervals"
+        "at the right shares with 95 % Wilson intervals; at chance: within four binomial standard errors of some "
+        "class's share"
     )
     shares = _shares(results)
     other = any(share.counts["diverged"] + share.counts["failed"] + share.counts["unknown"] for share in shares)

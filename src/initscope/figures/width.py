@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from initscope.base.quantities import significant
+from initscope.base.quantities import counted, significant
 from initscope.figures.curves import DASHED, SOLID, Dashes, draw_seeds
 from initscope.figures.drawing import MOST_ROWS, Cell, Columns, Drawing, columns_of
 from initscope.figures.groups import Group, groups_of
@@ -207,10 +207,29 @@ def _title(panels: Sequence[Panel]) -> str:
         parts.append(f"{_some(dead, panels)} with a whole layer dead")
     if parts:
         return "; ".join(parts)
-    shares = [(end, panel) for panel, wide in zip(panels, units, strict=True) for end in panel.distinct[:, -1] / wide]
-    low = min((100.0 * float(np.nanmin(end)) for end, _ in shares if np.isfinite(end).any()), default=math.nan)
-    rest = f"; in the narrowest {low:.0f} % of the units are distinct" if math.isfinite(low) else ""
-    return f"No condition ends with a layer that is dead, or copies of one unit, in every seed{rest}"
+    return _quiet_title(panels)
+
+
+def _quiet_title(panels: Sequence[Panel]) -> str:
+    distinct = np.concatenate([(panel.distinct[:, -1] / panel.units).ravel() for panel in panels])
+    dead = np.concatenate([(panel.dead[:, -1] / panel.units).max(axis=1) for panel in panels])
+    low, died = float(distinct.min()), int((dead == 1.0).sum())
+    names = list(dict.fromkeys(panel.group.condition for panel in panels))
+    where = "every condition" if len(names) > 1 else names[0]
+    width = _width(low)
+    if died:
+        return f"In {where} {width}; a whole layer dies in {died} of {counted(dead.size, 'run')}"
+    return f"In {where} {width}" + (" and no whole layer dies" if np.isfinite(dead).all() else "")
+
+
+def _width(low: float) -> str:
+    """Returns the clause on the smallest share of distinct units of any layer and run; NaN where one is not known."""
+    if math.isnan(low):
+        return "not every layer's units were compared"
+    if low == 1.0:
+        return "all units stay distinct"
+    least = f"at least {math.floor(100.0 * low)} %"  # rounded down: "at least" has to stay true
+    return f"most units stay distinct ({least} of each layer)" if low > 0.5 else f"{least} of a layer's units differ"
 
 
 def _some(found: Sequence[Panel], panels: Sequence[Panel]) -> str:

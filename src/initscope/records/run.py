@@ -66,8 +66,8 @@ class RunRecord:
     """One finished, diverged or failed run.
 
     `class_shares` are those of this run's held-out set (they depend on the seed's split): the largest one is chance.
-    `n_test` is the size of that set. `diverged_step` is the update (0-based) whose loss, gradient or step left the finite
-    numbers, else None.
+    `n_test` is the size of that set. `diverged_step` is the update (0-based) whose loss, gradient or step left
+    the finite numbers, else None.
     `wall_s` is the wall time of the run's ensemble divided by its number of runs.
     """
 

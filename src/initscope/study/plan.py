@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from pydantic import ValidationError
 from torch import nn
 
@@ -25,7 +26,7 @@ from initscope.records.dataset import Dataset
 from initscope.records.study import ModelSpec, Study
 from initscope.records.study_mistakes import Mistake
 from initscope.study.file import StudySource
-from initscope.train.optimisers import check_optimiser
+from initscope.train.optimisers import build_optimiser
 from initscope.train.task import ENGINE_VERSION, RunIdentity
 
 ENSEMBLE_BYTES = 14 * 2**20
@@ -87,7 +88,7 @@ def make_plan(
         if key not in study.conditions:
             raise unknown_name("condition", key, study.conditions)
     chosen = tuple(key for key in study.conditions if not conditions or key in conditions)
-    check_optimiser(study.train)
+    build_optimiser(study.train, [torch.zeros(1)])
     _check_rows(study, data)
     model = template(study.model, data.n_features, data.n_classes, root_seed=study.root_seed)
     slots = parameter_slots(model)
@@ -114,9 +115,20 @@ def make_plan(
 
 
 def template(spec: ModelSpec, in_features: int, out_features: int, *, root_seed: int) -> nn.Module:
-    """Returns the study's model, built with the user's generators left as they were."""
-    with seeded_generators(stream_seed(root_seed, "template")):
-        return build_model(spec, in_features=in_features, out_features=out_features)
+    """Returns the study's model, built with the user's generators left as they were.
+
+    Raises: UsageError as `build_model` does, or for a registered network that does not fit into memory.
+    """
+    try:
+        with seeded_generators(stream_seed(root_seed, "template")):
+            return build_model(spec, in_features=in_features, out_features=out_features)
+    except (RuntimeError, MemoryError) as error:
+        raise UsageError(
+            "the network cannot be built on this machine",
+            where="model",
+            value=f"{spec.label}, hidden {list(spec.hidden)}: it does not fit into memory",
+            do="choose narrower layers",
+        ) from error
 
 
 def condition_scheme(study: Study, key: str, slots: Sequence[ParameterSlot]) -> Scheme:

@@ -68,7 +68,11 @@ def build_optimiser(spec: TrainSpec, parameters: Sequence[Tensor]) -> torch.opti
     try:
         return kind(list(parameters), lr=spec.learning_rate, **options)  # type: ignore[no-any-return]  # getattr of torch.optim
     except (ValueError, TypeError) as error:
-        raise UsageError(f"torch.optim refuses these options: {error}", where="train.optimizer_options") from error
+        raise UsageError(
+            f"torch.optim refuses these options: {error}",
+            where="train.optimizer_options",
+            value=", ".join(f"{key}={value!r}" for key, value in spec.optimizer_options.items()) or None,
+        ) from error
 
 
 def _options(name: str) -> set[str]:
