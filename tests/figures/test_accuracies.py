@@ -117,3 +117,25 @@ def test_the_columns_hold_unsmoothed_means_by_epoch_and_every_seeds_end() -> Non
 def test_the_bold_curves_of_a_figure_lie_within_the_axis() -> None:
     values = heights(lines_of(axes_of(("default", "all-one"), seeds=8), "_mean"))
     assert values.min() >= 0 and values.max() <= 100
+
+
+@pytest.mark.parametrize("epochs", [2, 3])
+def test_below_four_epochs_curves_are_drawn_as_measured_and_the_words_say_so(epochs: int) -> None:
+    results = make_results(seeds=3, epochs=epochs)
+    drawing = draw_accuracies(results, "figure", ("default",))
+    table = np.stack([run.history.test_accuracy_percent for run in results.of("default")])
+    drawn = np.asarray(lines_of(drawing.figure.axes[0], "_mean")[1].get_ydata(), float)
+    assert drawn == pytest.approx(table.mean(axis=0))
+    for words in (drawing.caption, texts_of(drawing.figure)):
+        assert "curves are not smoothed" in words and "averaged" not in words
+
+
+@pytest.mark.parametrize("epochs", [4, 10])
+def test_from_four_epochs_on_curves_are_smoothed_and_the_words_say_so(epochs: int) -> None:
+    results = make_results(seeds=3, epochs=epochs)
+    drawing = draw_accuracies(results, "figure", ("default",))
+    table = np.stack([run.history.test_accuracy_percent for run in results.of("default")])
+    drawn = np.asarray(lines_of(drawing.figure.axes[0], "_mean")[1].get_ydata(), float)
+    assert drawn == pytest.approx(moving_average(table).mean(axis=0))
+    for words in (drawing.caption, texts_of(drawing.figure)):
+        assert "each curve is averaged with its neighbouring epochs" in words and "are not smoothed;" not in words

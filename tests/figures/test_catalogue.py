@@ -74,7 +74,17 @@ def test_the_names_are_the_studys_figures_in_order_and_then_the_standard_ones() 
 
 def test_a_figure_none_of_whose_conditions_was_run_is_left_out() -> None:
     found = names(make_results(seeds=1, conditions=("biases-zero",)))
-    assert found == ("figure12_weight_init_demo_extra3", "figure13_weight_init_demo_extra3", *STANDARD)
+    assert found == ("figure12_weight_init_demo_extra3", "figure13_weight_init_demo_extra3", *STANDARD[:3])
+
+
+def test_layer_deaths_are_left_out_where_no_condition_split_and_no_layer_died() -> None:
+    quiet = make_results(seeds=2, conditions=("default", "biases-zero"))
+    at_chance = replace(make_run("biases-zero", 1, end=11.7), probes=None)
+    split = replace(quiet, runs=(*quiet.runs[:-1], at_chance))
+    died = make_results(seeds=2, conditions=("default", "all-zero"))
+    assert ["layer_deaths" in names(results) for results in (quiet, split, died)] == [False, True, True]
+    with pytest.raises(UsageError):
+        draw(quiet, "layer_deaths")
 
 
 def test_an_unknown_figure_is_refused_with_the_nearest_name() -> None:

@@ -39,6 +39,13 @@ def test_outcomes_write_shares_with_wilson_intervals() -> None:
     assert all(head in text for head in ("learned", "partly", "at chance"))
 
 
+def test_outcomes_say_what_at_chance_means_on_the_page_and_once_in_the_caption() -> None:
+    drawing = draw_outcomes(make_results(seeds=10))
+    meaning = "at chance: within four binomial standard errors of some class's share"
+    assert meaning in texts_of(drawing.figure)
+    assert drawing.caption.lower().count(meaning) == 1
+
+
 def test_outcomes_draw_no_median_in_the_gap() -> None:
     axes = draw_outcomes(make_results(seeds=10, conditions=("default", LOTTERY))).figure.axes[0]
     medians = [float(np.asarray(line.get_xdata())[0]) for line in lines_of(axes, "_median")]
@@ -108,6 +115,34 @@ def test_effective_width_has_a_panel_a_condition_and_one_for_each_group_of_a_spl
     assert len(figure.axes) == 9
     assert all(len(lines_of(axes, "_middle")) == 2 * len(LAYERS) for axes in figure.axes)
     assert "4 of 10 learned" in texts_of(figure) and "6 of 10 at chance" in texts_of(figure)
+
+
+def widths(distinct: float, *, dead: tuple[int, ...] = (), conditions: tuple[str, ...] = ("default", "all-one")) -> str:
+    """The title where hidden1 ends with a share of distinct units, and is dead in the seeds named."""
+
+    def change(run: RunRecord) -> RunRecord:
+        assert run.probes is not None
+        units, zeros = run.probes.distinct_units.copy(), run.probes.dead_units.copy()
+        units[-1, 1] = distinct * UNITS[1]
+        zeros[-1, 1] = UNITS[1] * (run.seed in dead)
+        return replace(run, probes=replace(run.probes, distinct_units=units, dead_units=zeros))
+
+    return draw_width(with_runs(make_results(seeds=3, conditions=conditions), change)).title
+
+
+def test_the_title_of_effective_width_is_plain_where_nothing_is_dead_or_copied() -> None:
+    assert widths(1.0) == "In every condition all units stay distinct and no whole layer dies"
+    assert widths(31 / 32) == (
+        "In every condition most units stay distinct (at least 96 % of each layer) and no whole layer dies"
+    )
+    assert widths(0.25, conditions=("default",)) == (
+        "In default at least 25 % of a layer's units differ and no whole layer dies"
+    )
+
+
+def test_the_title_of_effective_width_counts_deaths_in_some_seeds_and_claims_nothing_unmeasured() -> None:
+    assert widths(1.0, dead=(2,)) == "In every condition all units stay distinct; a whole layer dies in 2 of 6 runs"
+    assert widths(np.nan) == "Not every layer's units were compared and no whole layer dies"
 
 
 def test_the_middle_seed_is_always_a_value_some_seed_has() -> None:

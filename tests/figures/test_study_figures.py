@@ -46,6 +46,25 @@ def test_a_histogram_draws_every_seed_faint_and_a_mean_a_condition() -> None:
     assert "default, n = 5" in texts_of(axes.figure)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("outside", [0.0, 0.01, 0.02, 1.0])
+def test_a_condition_with_more_than_one_percent_beyond_the_axis_says_so(outside: float) -> None:
+    told = outside > 0.01
+    values = np.full(1000, 0.05)
+    values[: round(outside * 1000)] = 2.0
+    wide = replace(
+        make_results(seeds=2), weights=lambda condition, *_: values if condition == "all-one" else np.full(1000, 0.05)
+    )
+    drawing = draw_histogram(wide, "f", ("default", "all-one"), "hidden1.weight")
+    legend = drawing.figure.axes[0].get_legend()
+    assert legend is not None
+    entries = [text.get_text() for text in legend.get_texts()]
+    words = f"{100 * outside:.1f} % beyond ±1.5"
+    assert [entry.endswith(f"\n{words}") for entry in entries] == [False, told]
+    assert (words in drawing.alt) is told
+    assert drawing.figure.axes[0].get_xlim() == (-1.5, 1.5)
+    assert ("-1.45" in drawing.alt) is False  # no bin is the highest where all are empty
+
+
 def test_a_parameter_that_never_left_zero_is_named_so() -> None:
     results = replace(make_results(seeds=2), weights=constants)
     drawing = draw_histogram(results, "f", ("all-zero", "all-one"), "hidden1.weight")

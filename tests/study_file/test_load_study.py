@@ -160,5 +160,5 @@ def test_vets_alone_can_refuse_a_study() -> None:
 
 def test_a_source_tells_where_a_path_stands() -> None:
     source = read_source("surprising-demo", overrides=["conditions.default.*=zeros"])
-    assert source.where(("conditions", "all-zero", "*"), at="key") == "surprising-demo:30:1"
+    assert source.where(("conditions", "all-zero", "*"), at="key") == "surprising-demo:31:1"
     assert source.where(("conditions", "default", "*")) == "--set conditions.default.*=zeros"

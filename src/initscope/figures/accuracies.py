@@ -53,10 +53,7 @@ def draw_accuracies(results: Results, name: str, conditions: Sequence[str]) -> D
     runs = [run for key in keys for run in results.of(key)]
     groups = [group for key in keys for group in groups_of(results, key)]
     title = ends_sentence(ends, results.study.baseline)
-    subtitle = (
-        f"Accuracy on {data_of(results)} over {training_of(runs)}, {seeds_behind(runs)}; "
-        f"{_smoothing(runs)}"
-    )
+    subtitle = f"Accuracy on {data_of(results)} over {training_of(runs)}, {seeds_behind(runs)}; {_smoothing(runs)}"
     page = open_page(title, subtitle, right=2.75, key=0.34)
     axes = page.whole()
     _set_axes(axes, max((run.epochs for run in runs), default=1))

@@ -169,10 +169,9 @@ def _alt(spreads: Sequence[Spread], title: str) -> str:
     for spread in spreads:
         band = spread.band
         peak = int(np.nanargmax(band.mean)) if np.isfinite(band.mean).any() else 0
-        parts.append(
-            f"{spread.condition} (n = {len(spread.shares)}): {', '.join(_details(spread))}, highest bin around "
-            f"{bin_centres()[peak]:.2f} with {band.mean[peak]:.1f} % of the entries"
-        )
+        highest = f"highest bin around {bin_centres()[peak]:.2f} with {band.mean[peak]:.1f} % of the entries"
+        told = [*_details(spread), *([highest] if band.mean[peak] > 0 else [])]
+        parts.append(f"{spread.condition} (n = {len(spread.shares)}): {', '.join(told)}")
     return f"Histogram drawn as lines. {title}. {'; '.join(parts)}."
 
 

@@ -21,6 +21,7 @@ from initscope.stats.summary import final_accuracies
 
 _NAMES_IN = 1.55
 _COLUMN_IN = 0.98
+_AT_CHANCE = "within four binomial standard errors of some class's share"
 _GOLDEN = 0.6180339887498949
 _COLUMNS = ("condition", "seed", "outcome", "final_test_accuracy_percent")
 _SUMMARY_COLUMNS = (
@@ -35,11 +36,11 @@ def draw_outcomes(results: Results) -> Drawing:
     """
     keys = results.conditions
     title = ends_sentence(ends_of(results, keys), results.study.baseline) if keys else "No run is there yet"
-    subtitle = (
+    about = (
         f"Final test accuracy of every seed on {data_of(results)}, {seeds_behind(results.runs)}; "
-        "at the right shares with 95 % Wilson intervals; at chance: within four binomial standard errors of some "
-        "class's share"
+        "right: shares with 95 % Wilson intervals"
     )
+    subtitle = f"{about}; at chance: {_AT_CHANCE}"
     shares = _shares(results)
     other = any(share.counts["diverged"] + share.counts["failed"] + share.counts["unknown"] for share in shares)
     width = _COLUMN_IN * (4 if other else 3) + 0.15
@@ -51,8 +52,8 @@ def draw_outcomes(results: Results) -> Drawing:
     _draw_lines(page, axes, results)
     _write_shares(page, axes, shares, other=other)
     caption = (
-        f"{subtitle}. A point is one seed, moved up or down only to be seen; a bar is the median (of learners and "
-        "of the others where outcomes split). At chance: within four binomial standard errors of some class's share of "
+        f"{about}. A point is one seed, moved up or down only to be seen; a bar is the median (of learners and "
+        f"of the others where outcomes split). At chance: {_AT_CHANCE} of "
         "the run's held-out set; learned: at least half the way from chance to the median of "
         f"{results.study.baseline}; partly: the others. Failed runs are not counted in the shares."
     )

@@ -212,20 +212,19 @@ def _title(panels: Sequence[Panel]) -> str:
 
 def _quiet_title(panels: Sequence[Panel]) -> str:
     distinct = np.concatenate([(panel.distinct[:, -1] / panel.units).ravel() for panel in panels])
-    dead = np.concatenate([(panel.dead[:, -1] / panel.units).max(axis=1) for panel in panels])
-    low, died = float(distinct.min()), int((dead == 1.0).sum())
+    dead = np.concatenate([(panel.dead[:, -1] == panel.units).any(axis=1) for panel in panels])
+    known = all(np.isfinite(panel.dead[:, -1]).all() for panel in panels)
     names = list(dict.fromkeys(panel.group.condition for panel in panels))
     where = "every condition" if len(names) > 1 else names[0]
-    width = _width(low)
-    if died:
-        return f"In {where} {width}; a whole layer dies in {died} of {counted(dead.size, 'run')}"
-    return f"In {where} {width}" + (" and no whole layer dies" if np.isfinite(dead).all() else "")
+    low = float(distinct.min())
+    start = "Not every layer's units were compared" if math.isnan(low) else f"In {where} {_width(low)}"
+    if dead.any():
+        return f"{start}; a whole layer dies in {dead.sum()} of {counted(dead.size, 'run')}"
+    return start + (" and no whole layer dies" if known else "")
 
 
 def _width(low: float) -> str:
-    """Returns the clause on the smallest share of distinct units of any layer and run; NaN where one is not known."""
-    if math.isnan(low):
-        return "not every layer's units were compared"
+    """Returns the clause on `low`, the smallest share of distinct units of any layer in any run."""
     if low == 1.0:
         return "all units stay distinct"
     least = f"at least {math.floor(100.0 * low)} %"  # rounded down: "at least" has to stay true
