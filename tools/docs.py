@@ -56,12 +56,17 @@ def _section(context: click.Context) -> str:
     return f"## `{context.command_path}`\n\n```text\n{context.command.get_help(context).rstrip()}\n```\n"
 
 
-def contexts(command: click.Command, name: str, parent: click.Context | None = None) -> Iterator[click.Context]:
-    """Yields a context for `command` and for every visible command below it."""
+def context_of(command: click.Command, name: str, parent: click.Context | None) -> click.Context:
+    """Returns the context click itself would make: a command keeps the help option of the first context it meets."""
     settings = {key: value for key, value in command.context_settings.items() if key != "max_content_width"}
-    context = click.Context(
+    return click.Context(
         command, info_name=name, parent=parent, terminal_width=WIDTH, max_content_width=WIDTH, **settings
     )
+
+
+def contexts(command: click.Command, name: str, parent: click.Context | None = None) -> Iterator[click.Context]:
+    """Yields a context for `command` and for every visible command below it."""
+    context = context_of(command, name, parent)
     yield context
     if isinstance(command, click.Group):
         for child_name in command.list_commands(context):
@@ -116,7 +121,7 @@ def parse_fault(command: click.Command, words: list[str], *, name: str = "initsc
     parent: click.Context | None = None
     try:
         while isinstance(command, click.Group):
-            context = click.Context(command, info_name=name, parent=parent)
+            context = context_of(command, name, parent)
             rest = command.make_parser(context).parse_args(list(words))[1]
             if not rest:
                 break
