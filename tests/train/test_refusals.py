@@ -143,7 +143,8 @@ def test_a_value_that_torch_refuses_is_refused_in_its_words() -> None:
     with pytest.raises(UsageError) as caught:
         build_optimiser(spec, [torch.zeros(64)])
     assert str(caught.value) == (
-        "torch.optim refuses these options: Invalid momentum value: -1.0\n  where: train.optimizer_options"
+        "torch.optim refuses these options: Invalid momentum value: -1.0\n"
+        "  where: train.optimizer_options\n  got:   momentum=-1.0"
     )
 
 
