@@ -131,7 +131,7 @@ def test_the_founding_study_on_its_own_data_agrees_for_two_hundred_steps_in_floa
 def test_the_founding_study_on_its_own_data_agrees_for_two_hundred_steps_in_float32() -> None:
     """All but a few runs: 2 of 15 part, from step 9 and step 65 on; the others stay within 3e-6.
 
-    In the one that was looked into, gradients jump by a fortieth at the step where the paths part: a pre-activation lies
+    In the one that was looked into, gradients jump by a fortieth where the paths part: a pre-activation seems to lie
     within rounding of ReLU's kink, the engines take different slopes there, and Adam tells them apart from then on.
     """
     there = founding_problem("float32")
