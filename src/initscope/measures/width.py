@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from initscope.measures.hashing import mix
+
 if TYPE_CHECKING:
     from jaxtyping import Float
 
@@ -20,8 +22,8 @@ def distinct_units(rows: Float[Tensor, "run unit weight"]) -> Float[Tensor, "run
     bits = (rows.double() + 0.0).contiguous().view(torch.int64)
     bits = bits ^ ((bits >> 29) & 0x7FFFFFFFF)
     positions = torch.arange(bits.shape[-1], device=bits.device, dtype=torch.int64)
-    multipliers = _mixed(positions * 2 + 1) | 1
-    hashes = _mixed((bits * multipliers).sum(dim=-1)).sort(dim=1).values
+    multipliers = mix(positions * 2 + 1) | 1
+    hashes = mix((bits * multipliers).sum(dim=-1)).sort(dim=1).values
     return 1.0 + (hashes[:, 1:] != hashes[:, :-1]).sum(dim=1).double()
 
 
@@ -35,10 +37,3 @@ def similar_groups(rows: Float[Tensor, "run unit weight"], *, tolerance: float) 
     scaled = rows.double() / scale[:, None, None]
     close = torch.cdist(scaled, scaled, compute_mode="donot_use_mm_for_euclid_dist") <= tolerance
     return (~close.tril(diagonal=-1).any(dim=2)).sum(dim=1).double()
-
-
-def _mixed(values: Tensor) -> Tensor:
-    """Scrambles int64 values one to one (the finaliser of the splitmix64 generator; products wrap)."""
-    values = (values ^ ((values >> 30) & 0x3FFFFFFFF)) * -4658895280553007687
-    values = (values ^ ((values >> 27) & 0x1FFFFFFFFF)) * -7723592293110705685
-    return values ^ ((values >> 31) & 0x1FFFFFFFF)

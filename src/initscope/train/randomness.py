@@ -19,8 +19,8 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from initscope.base.errors import UsageError
+from initscope.measures.hashing import mix
 
-_MULTIPLIERS = (-4658895280553007687, -7723592293110705685)
 _GOLDEN = -7046029254386353131
 _RANDOM = {
     torch.rand, torch.randn, torch.randint, torch.randperm, torch.rand_like, torch.randn_like, torch.randint_like,
@@ -38,13 +38,6 @@ def keyed_uniform(key: Tensor, shape: tuple[int, ...]) -> Tensor:
     index = torch.arange(1, math.prod(shape) + 1, dtype=torch.int64, device=key.device)
     bits = mix(key + index * _GOLDEN)
     return (((bits >> 40) & 0xFFFFFF).to(torch.float32) / float(1 << 24)).reshape(shape)
-
-
-def mix(values: Tensor) -> Tensor:
-    """Scrambles int64 values one to one (splitmix64's finaliser; products wrap)."""
-    values = (values ^ ((values >> 30) & 0x3FFFFFFFF)) * _MULTIPLIERS[0]
-    values = (values ^ ((values >> 27) & 0x1FFFFFFFFF)) * _MULTIPLIERS[1]
-    return values ^ ((values >> 31) & 0x1FFFFFFFF)
 
 
 class KeyedDropout(TorchFunctionMode):
