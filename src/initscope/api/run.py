@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from torch import nn
 
 from initscope.api.arguments import Style, as_argument, path_text, texts, whole_number
+from initscope.api.here import importable_here
 from initscope.api.results import StudyResults
 from initscope.base.calls import parse_call
 from initscope.base.errors import RunsFailedError
@@ -139,7 +138,7 @@ def prepare(
     changes = [*texts(overrides, name="set"), *_changes(style, data=data, seeds=seeds, epochs=epochs)]
     made, source = _study(study, changes)
     loaded = load(made.data.source)
-    with importable_folder(made):
+    with importable_here(wanted=made.model.factory is not None):
         plan = make_plan(made, loaded, conditions=texts(conditions, name="conditions"), source=source)
     folder = Path("runs") / made.name if out is None else Path(path_text(out, name="out"))
     return Prepared(plan=plan, data=loaded, folder=folder, device=chosen)
@@ -149,7 +148,7 @@ def train(
     prepared: Prepared, store: StudyFolder, *, workers: int | None, command: Sequence[str], watcher: Watcher
 ) -> Results:
     """Trains what the open folder lacks, and returns all that is stored in it."""
-    with importable_folder(prepared.plan.study):
+    with importable_here(wanted=prepared.plan.study.model.factory is not None):
         train_missing(
             prepared.plan,
             prepared.data,
@@ -189,23 +188,6 @@ def raise_failed(results: Results) -> None:
             value=failed[0].error.strip().splitlines()[-1] if failed[0].error.strip() else None,
             do="give the same command again to try these runs again",
         )
-
-
-@contextlib.contextmanager
-def importable_folder(study: Study) -> Iterator[None]:
-    """Makes the current folder importable inside the block where the study names a factory: it may be the user's file.
-
-    Elsewhere it is left out, so that a file called random.py beside the study hides nothing of Python's.
-    """
-    here = str(Path.cwd())
-    added = study.model.factory is not None and here not in sys.path and "" not in sys.path
-    if added:
-        sys.path.insert(0, here)
-    try:
-        yield
-    finally:
-        if added and here in sys.path:
-            sys.path.remove(here)
 
 
 def _study(study: str | os.PathLike[str] | Study, changes: Sequence[Change]) -> tuple[Study, StudySource | None]:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import inspect
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from initscope.api.here import importable_here
 from initscope.base.errors import UsageError
 from initscope.base.streams import stream_seed
 from initscope.models.registry import import_factory, raised_by_user
@@ -42,7 +40,7 @@ def load_target(reference: str, *, seed: int = 0) -> Target:
         raise UsageError(
             f"{reference!r} names no factory", legal="package.module:function, importable from the current folder"
         )
-    with _here_importable(), seeded_generators(stream_seed(seed, "build")):
+    with importable_here(), seeded_generators(stream_seed(seed, "build")):
         found = _called(_factory(reference), reference)
     parts = found if isinstance(found, tuple) else (found,)
     if not 1 <= len(parts) <= 4 or not isinstance(parts[0], nn.Module):
@@ -83,16 +81,3 @@ def _called(factory: Callable[[], Any], reference: str) -> Any:
             f"the factory {reference} raised {type(error).__name__}", error.with_traceback(behind)
         )
         raise UsageError(told.what, value=told.value) from error
-
-
-@contextmanager
-def _here_importable() -> Iterator[None]:
-    here = str(Path.cwd())
-    added = here not in sys.path
-    if added:
-        sys.path.insert(0, here)
-    try:
-        yield
-    finally:
-        if added and here in sys.path:
-            sys.path.remove(here)
