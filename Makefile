@@ -3,7 +3,7 @@
 #   TORCH=...           which torch: a requirement, a wheel's path, or pip arguments; give it to every make command or export
 #                       it, and `make clean` first where another one is installed
 #   JOBS=2              processes of the test suite (0: none beside pytest itself)
-#   ARGS=...            further arguments of demo, test, quick and bench
+#   ARGS=...            further arguments of demo, test, quick, bench and calibrate
 
 PYTHON ?= python3
 JOBS ?= 2
@@ -16,7 +16,7 @@ PYTEST := OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m pytest -n $(JOBS) --
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help venv demo test quick lint types bench docs docs-check notebook clean
+.PHONY: help venv demo test quick lint types bench calibrate docs docs-check notebook clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -51,6 +51,9 @@ types: $(VENV)/.dev ## check types alone
 bench: $(VENV)/.dev ## time the ensemble against the original's way, and initialising against torch.nn.init
 	$(BIN)/python -m bench $(ARGS)
 	$(BIN)/python -m bench.initialisation
+
+calibrate: $(VENV)/.dev ## check every network of calibration/: hits, misses, false alarms (ARGS="--prove --write": train them too)
+	$(BIN)/python -m calibration $(ARGS)
 
 docs: $(VENV)/.runtime ## write docs/cli.md from the commands' help and docs/initializers/ from the docstrings
 	$(BIN)/python tools/docs.py

@@ -8,16 +8,23 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from initscope import init
     from initscope.api.activation_gain import gain
+    from initscope.api.check import check
+    from initscope.api.check_report import Report
     from initscope.api.explanation import explain
     from initscope.api.initialization import initialize, initialize_ensemble, plan
     from initscope.api.results import StudyResults
     from initscope.api.run import open_results, run
-    from initscope.base.errors import EnvironmentFault, InitscopeError, RunsFailedError, UsageError
+    from initscope.base.errors import EnvironmentFault, InitscopeError, RunsFailedError, UnsoundStartError, UsageError
+    from initscope.check.allowances import allow
     from initscope.records.study import Study
 
 __version__ = "0.1.0"
 
 _HOME = {
+    "allow": "initscope.check.allowances",
+    "check": "initscope.api.check",
+    "Report": "initscope.api.check_report",
+    "UnsoundStartError": "initscope.base.errors",
     "explain": "initscope.api.explanation",
     "gain": "initscope.api.activation_gain",
     "initialize": "initscope.api.initialization",
@@ -36,11 +43,15 @@ _HOME = {
 __all__ = [
     "EnvironmentFault",
     "InitscopeError",
+    "Report",
     "RunsFailedError",
     "Study",
     "StudyResults",
+    "UnsoundStartError",
     "UsageError",
     "__version__",
+    "allow",
+    "check",
     "explain",
     "gain",
     "init",

@@ -40,6 +40,12 @@ class UsageError(InitscopeError):
     exit_code = 2
 
 
+class UnsoundStartError(InitscopeError):
+    """A check found what must not be. Exit code 1."""
+
+    exit_code = 1
+
+
 class RunsFailedError(InitscopeError):
     """Some runs of a study failed; the others are stored. Exit code 3."""
 

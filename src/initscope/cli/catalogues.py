@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import inspect
+from typing import TYPE_CHECKING
+
+from initscope.base.errors import UsageError
+
+if TYPE_CHECKING:
+    from initscope.report.findings.rule_info import RuleInfo
 
 Rows = list[tuple[str, str]]
 
@@ -41,6 +47,33 @@ def models() -> Rows:
     from initscope.models.registry import MODELS
 
     return [(name, first_line(builder)) for name, builder in MODELS.items()]
+
+
+def rules() -> Rows:
+    """Returns every rule of `check` in the order of the codes, with its gravest severity and its first sentence."""
+    infos = rule_infos()
+    width = max((len(one.name) for one in infos), default=0)
+    return [(f"{one.code}  {one.name:<{width}}  {one.gravest:<5}", one.summary) for one in infos]
+
+
+def rule_infos() -> tuple[RuleInfo, ...]:
+    """Returns what there is to know of every rule, in the order of the codes."""
+    from initscope.check.rule import RULES
+    from initscope.report.findings.rule_info import info_of
+
+    return tuple(sorted((info_of(rule) for _, rule in RULES.items()), key=lambda one: one.code))
+
+
+def find_rule(name: str) -> RuleInfo | None:
+    """Returns the rule with this name, this code in any case, or this former name; None where there is none."""
+    from initscope.check.rule_names import resolve_rules
+
+    infos = rule_infos()
+    try:
+        (found,) = resolve_rules([name], where="NAME", known={one.name: one.code for one in infos})
+    except (UsageError, ValueError):  # ValueError: the beginning of several codes
+        return None
+    return next(one for one in infos if one.name == found)
 
 
 def first_line(thing: object) -> str:

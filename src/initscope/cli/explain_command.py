@@ -10,6 +10,8 @@ import click
 
 from initscope.base.quantities import counted
 
+WIDTH = 100
+
 
 @click.command("explain")
 @click.argument("name")
@@ -17,14 +19,16 @@ from initscope.base.quantities import counted
     "--study", default="surprising-demo", show_default=True, metavar="STUDY", help="Where conditions are looked up."
 )
 def explain_command(name: str, study: str) -> None:
-    """Explain NAME: a study, a condition of a study, a dataset, an initializer or a model.
+    """Explain NAME: a study, a condition of a study, a dataset, an initializer, a model or a rule of `check`.
 
     For a condition, what was measured is added where the study has been run into its default folder.
     """
     from initscope.base.errors import unknown_name
+    from initscope.cli.catalogues import find_rule, rule_infos
     from initscope.datasets import catalogue as data
     from initscope.initializers.method import METHODS
     from initscope.models.registry import MODELS
+    from initscope.report.findings.rule_page import rule_text
     from initscope.study.builtin_studies import builtin_names
     from initscope.study.file import load_study
 
@@ -39,8 +43,11 @@ def explain_command(name: str, study: str) -> None:
         _documented(name, METHODS.get(name), "initializer")
     elif name in MODELS:
         _documented(name, MODELS.get(name), "model")
+    elif (rule := find_rule(name)) is not None:
+        click.echo(rule_text(rule, width=WIDTH), nl=False)
     else:
-        legal = [*builtin_names(), *known.conditions, *data.names(), *METHODS, *MODELS]
+        rules = [one.name for one in rule_infos()]
+        legal = [*builtin_names(), *known.conditions, *data.names(), *METHODS, *MODELS, *rules]
         raise unknown_name("name", name, legal)
 
 

@@ -7,13 +7,13 @@ import textwrap
 import click
 
 WIDTH = 100
-KINDS = ("studies", "datasets", "initializers", "models")
+KINDS = ("studies", "datasets", "initializers", "models", "rules")
 
 
 @click.command("list")
 @click.argument("kind", metavar="|".join(KINDS))
 def list_command(kind: str) -> None:
-    """List studies, datasets, initializers or models, one a line with what it is."""
+    """List studies, datasets, initializers, models or rules, one a line with what it is."""
     from initscope.base.errors import unknown_name
     from initscope.cli import catalogues
 
@@ -24,6 +24,7 @@ def list_command(kind: str) -> None:
         "datasets": catalogues.datasets,
         "initializers": catalogues.initializers,
         "models": catalogues.models,
+        "rules": catalogues.rules,
     }[kind]()
     width = max(len(name) for name, _ in rows)
     for name, text in rows:

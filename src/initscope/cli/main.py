@@ -16,11 +16,12 @@ COMMANDS = {
     "run": "Train a study and write its figures, tables and report.",
     "report": "Redraw figures and report from what is stored.",
     "export": "Write a study's numbers as csv or json.",
+    "check": "Tell whether a network's start is sound, and how to mend it.",
     "plan": "Show what a scheme would do to a model, parameter by parameter.",
-    "list": "List studies, datasets, initializers or models.",
-    "explain": "Explain a condition, a dataset, an initializer, a model or a study.",
+    "list": "List studies, datasets, initializers, models or rules.",
+    "explain": "Explain a condition, a dataset, an initializer, a model, a rule or a study.",
     "data": "Fetch, find or verify downloaded datasets.",
-    "schema": "Print the JSON Schema of study files, for editors.",
+    "schema": "Print the JSON Schema of study files or of a check.",
     "doctor": "Show what initscope finds on this machine.",
 }
 """Name -> one line of help; the command `x` is the function `x_command` of `initscope.cli.x_command`."""

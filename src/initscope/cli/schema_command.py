@@ -1,4 +1,4 @@
-"""`initscope schema`: the JSON Schema of study files."""
+"""`initscope schema`: the JSON Schema of study files, or of what `initscope check --format json` writes."""
 
 from __future__ import annotations
 
@@ -6,10 +6,26 @@ import json
 
 import click
 
+KINDS = ("study", "check")
+
 
 @click.command("schema")
-def schema_command() -> None:
-    """Print the JSON Schema of study files: an editor that knows it completes and checks them."""
-    from initscope.study.schema import study_schema
+@click.argument("kind", metavar="|".join(KINDS), default="study")
+def schema_command(kind: str) -> None:
+    """Print a JSON Schema: of study files (the default), so that an editor completes and checks them; or of a check.
 
-    click.echo(json.dumps(study_schema(), indent=2, ensure_ascii=False))
+    `initscope schema check` is the schema of what `initscope check --format json` writes.
+    """
+    from initscope.base.errors import unknown_name
+
+    if kind not in KINDS:
+        raise unknown_name("schema", kind, KINDS)
+    if kind == "check":
+        from initscope.report.findings.json_format import check_schema
+
+        schema = check_schema()
+    else:
+        from initscope.study.schema import study_schema
+
+        schema = study_schema()
+    click.echo(json.dumps(schema, indent=2, ensure_ascii=False))

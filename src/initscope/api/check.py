@@ -1,0 +1,237 @@
+"""`initscope.check`: is this network's start sound?"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from initscope.api.arguments import texts
+from initscope.api.check_report import Report
+from initscope.api.initialization import checked_seed
+from initscope.base.errors import UsageError
+from initscope.check.allowances import allowances_in
+from initscope.check.evidence import Absent, Builds, Evidence
+from initscope.check.instruments.builds import examine_builds, first_build
+from initscope.check.instruments.examine import examine
+from initscope.check.instruments.inputs import synthetic_inputs
+from initscope.check.instruments.loss_choice import ChosenLoss
+from initscope.check.instruments.losses import named_loss
+from initscope.check.instruments.subject import Subject, device_of
+from initscope.check.instruments.writes import WriteLog
+from initscope.check.locating import locator
+from initscope.check.rule import RULES, Rule
+from initscope.check.rule_names import known_rules, resolve_rules
+from initscope.check.rules.unused_suppression import unused_findings
+from initscope.check.runner import Judgement, judge, needs_of
+from initscope.check.selection import chosen, silence
+from initscope.check.settings import Settings
+from initscope.modules.arguments import leaves, replaced
+from initscope.modules.generators import seeded_generators
+from initscope.modules.wrappers import unwrapped
+from initscope.records.finding import CheckReport, Number
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Start:
+    """What is to be checked, before anything is measured.
+
+    `built` is the factory, None where a model was given. `shapes` are texts for made-up inputs where there are none.
+    """
+
+    model: nn.Module
+    built: Callable[[], Any] | None = None
+    log: WriteLog | None = None
+    inputs: Any = None
+    targets: Any = None
+    loss: Callable[[Any, Any], Any] | None = None
+    shapes: tuple[str, ...] = ()
+    name: str = ""
+
+
+def check(
+    model_or_factory: nn.Module | Callable[[], Any],
+    inputs: Any = None,
+    targets: Any = None,
+    loss_fn: Callable[[Any, Any], Any] | str | None = None,
+    *,
+    select: str | Iterable[str] = (),
+    ignore: str | Iterable[str] = (),
+    seed: int = 0,
+) -> Report:
+    """Returns a report of what is wrong with how a network starts. The model is left as it is, to the bit.
+
+    Arguments:
+        model_or_factory: a module; or a function without arguments that builds one, alone or in a tuple (model, inputs,
+            targets, loss_fn) whose later parts may be left out. A factory shows more: it is called three times, which
+            finds memory never written, initialisations that were overwritten, and the lines that did it.
+        inputs: one batch: a tensor, a tuple (positional arguments) or a mapping (keyword arguments). Made up where
+            there is none; findings that depend on data are then one severity lower.
+        targets: what the loss compares with, any structure.
+        loss_fn: called as loss_fn(output, target), a scalar; or a name ("cross_entropy", "mse"). Where it is not given,
+            the model's own `.loss` or a loss that fits the targets is taken.
+        select, ignore: names of rules, codes, or beginnings of codes; everything is checked unless selected.
+        seed: decides builds, made-up inputs and whatever the model draws.
+
+    Raises: UsageError for a factory or inputs that do not work (with the user's own traceback), a loss that is no scalar,
+        unknown rules.
+
+    Example:
+        >>> import initscope, torch
+        >>> report = initscope.check(torch.nn.Linear(4, 2), torch.randn(8, 4), torch.tensor([0, 1] * 4))
+        >>> report.ok
+        True
+    """
+    settings = Settings(
+        select=resolve_rules(texts(select, name="select"), where="select"),
+        ignore=resolve_rules(texts(ignore, name="ignore"), where="ignore"),
+    )
+    seed = checked_seed(seed)
+    start = started(model_or_factory, seed=seed)
+    loss = named_loss(loss_fn) if isinstance(loss_fn, str) else loss_fn
+    if loss is not None and not callable(loss):
+        raise UsageError("loss_fn cannot be called", where="loss_fn", value=type(loss).__name__, legal="loss_fn(output, target)")
+    start = replace(
+        start,
+        inputs=start.inputs if inputs is None else inputs,
+        targets=start.targets if targets is None else targets,
+        loss=start.loss if loss is None else loss,
+    )
+    return Report(record=check_start(start, settings=settings, seed=seed))
+
+
+def started(model_or_factory: object, *, seed: int, name: str = "") -> Start:
+    """Returns what a model or a factory gives to check; a factory is called once, every write of it watched.
+
+    Raises: UsageError for something that is neither, or a factory that returns no model.
+    """
+    if isinstance(model_or_factory, nn.Module):
+        return Start(model=model_or_factory, name=name or type(unwrapped(model_or_factory)).__name__)
+    if not callable(model_or_factory):
+        raise UsageError(
+            "check wants a model or a function that builds one", where="model_or_factory", value=type(model_or_factory).__name__,
+            legal="a torch.nn.Module, or a callable without arguments that returns one",
+        )  # fmt: skip
+    from initscope.api.targets import parts_of
+
+    returned, log = first_build(model_or_factory, seed=seed)
+    called = name or getattr(model_or_factory, "__qualname__", type(model_or_factory).__name__)
+    parts = parts_of(returned, called)
+    return Start(
+        model=parts.model, built=model_or_factory, log=log, inputs=parts.inputs, targets=parts.targets, loss=parts.loss, name=called
+    )
+
+
+def check_start(
+    start: Start, *, settings: Settings, seed: int = 0, device: str | None = None, rules: Iterable[type[Rule]] | None = None
+) -> CheckReport:
+    """Returns the record of one check: builds, measurements, judgement, what is silenced."""
+    began = time.perf_counter()
+    known = known_rules()
+    wanted = [RULES.get(name) for name in chosen(settings, known)] if rules is None else list(rules)
+    evidence, loss = measured(start, wanted, seed=seed, device=device)
+    verdict = judge(evidence, wanted)
+    judged = {rule.name for rule in wanted} - {one.rule for one in (*verdict.skipped, *verdict.failed)}
+    kept, silenced, unused = silence(
+        verdict.findings, settings=settings, allowances=allowances_in(start.model), baseline=settings.baseline, judged=judged
+    )
+    left = unused_findings(unused) if "unused-suppression" in judged else ()
+    return CheckReport(
+        target=start.name,
+        findings=(*kept, *left),
+        skipped=verdict.skipped,
+        failed=verdict.failed,
+        silenced=(*silenced, *verdict.explained),
+        facts=_facts(evidence, loss, wanted=len(wanted), verdict=verdict, seconds=time.perf_counter() - began),
+    )
+
+
+def measured(
+    start: Start, rules: Iterable[type[Rule]], *, seed: int, device: str | None = None
+) -> tuple[Evidence, ChosenLoss]:
+    """Returns all that the instruments say for `rules`, and the loss that was used."""
+    model = _materialised(start, device)
+    place = device_of(model)
+    synthetic = start.inputs is None
+    inputs = _on(start.inputs, place) if not synthetic else _on(synthetic_inputs(model, shapes=start.shapes, seed=seed), place)
+    if next(leaves(inputs, (Tensor, str, int, float)), None) is None and not isinstance(inputs, tuple | dict):
+        raise UsageError("the inputs hold nothing to call the model with", where="inputs", value=type(inputs).__name__)
+    if next(model.parameters(), None) is None:
+        raise UsageError(
+            "the model has no parameters: there is no start to check", where=start.name, value=type(model).__name__,
+            do="check the module that holds the parameters; those in a plain list or dict are not registered: use nn.ModuleList",
+        )  # fmt: skip
+    targets = _on(start.targets, place)
+    loss = ChosenLoss(start.loss, targets, seed=seed)
+    subject = Subject(model=model, inputs=inputs, targets=targets, loss_of=loss, synthetic=synthetic, seed=seed)
+    builds = _builds(start, model, subject, seed=seed) if "builds" in needs_of(rules) else Absent(reason="no rule needs it")
+    return examine(subject, builds=builds, locate=locator(model, builds), wanted=needs_of(rules)), loss
+
+
+def _builds(start: Start, model: nn.Module, subject: Subject, *, seed: int) -> Builds | Absent:
+    if start.built is None or start.log is None:
+        return Absent(reason="a model was given, not the function that builds it")
+
+    def forward(other: nn.Module) -> Any:
+        with torch.no_grad(), seeded_generators(seed):
+            return replace(subject, model=other.to(device_of(model))).call()
+
+    return examine_builds(start.built, start.model, start.log, seed=seed, forward=forward)
+
+
+def _materialised(start: Start, device: str | None) -> nn.Module:
+    """The model itself; a copy where its lazy parameters get their shapes from the batch, or where it must move."""
+    model = unwrapped(start.model)
+    if device is not None and start.built is not None:
+        model = model.to(device)
+    lazy = any(isinstance(one, nn.parameter.UninitializedTensorMixin) for one in (*model.parameters(), *model.buffers()))
+    if not lazy:
+        return model
+    if start.inputs is None:
+        raise UsageError("the model has lazy modules: their shapes come from a batch", where=start.name, do="give inputs")
+    model = copy.deepcopy(model)
+    with seeded_generators(0), torch.no_grad():
+        Subject(model=model, inputs=_on(start.inputs, device_of(model))).call()
+    return model
+
+
+def _on(value: Any, device: torch.device) -> Any:
+    return replaced(value, lambda tensor: tensor.to(device))
+
+
+def _facts(evidence: Evidence, loss: ChosenLoss, *, wanted: int, verdict: Judgement, seconds: float) -> dict[str, Number]:
+    parameters = [one for one in evidence.parameters.values() if not one.buffer]
+    sizes = [_numel(one.shape) for one in parameters]
+    chance = evidence.chance
+    return {
+        "parameters": sum(sizes),
+        "trainable": sum(size for size, one in zip(sizes, parameters, strict=True) if one.trainable),
+        "batch": evidence.batch,
+        "synthetic_input": evidence.synthetic,
+        "loss_function": loss.name if loss.name != "given" else evidence.loss_kind,
+        "loss": evidence.loss if not isinstance(evidence.loss, Absent) else None,
+        "chance": chance.best if not isinstance(chance, Absent) else None,
+        "rules": wanted,
+        "rules_run": wanted - len(verdict.skipped) - len(verdict.failed),
+        "seconds": round(seconds, 2),
+    }
+
+
+def _numel(shape: tuple[int, ...]) -> int:
+    count = 1
+    for size in shape:
+        count *= size
+    return count
+
+
+def pyproject_settings() -> Settings:
+    """Returns the settings of the nearest pyproject.toml upward from the current folder."""
+    from initscope.check.settings import find_settings
+
+    return find_settings(Path.cwd())

@@ -1,0 +1,1 @@
+"""Everything that is measured of a network before training, as named numbers."""

@@ -1,0 +1,47 @@
+"""Parameters that start as copies of each other, and how far they are from each other later."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from initscope.check.evidence import Apart
+from initscope.check.instruments.recording import grad_state
+from initscope.check.instruments.symmetry import fingerprint
+
+
+def equal_at_start(model: nn.Module) -> tuple[tuple[str, ...], ...]:
+    """Returns groups of two and more trainable parameters of equal bits, in the model's order; all zeros are no copies."""
+    groups: dict[int, list[str]] = {}
+    for path, parameter in model.named_parameters():
+        if parameter.requires_grad and parameter.numel() and not parameter.is_meta and bool(parameter.detach().any()):
+            groups.setdefault(fingerprint(parameter), []).append(path)
+    return tuple(tuple(group) for group in groups.values() if len(group) > 1)
+
+
+def distances(model: nn.Module, groups: Sequence[Sequence[str]]) -> Mapping[str, Apart]:
+    """Returns, for each but the first of every group, how far its values and gradients are from those of the first."""
+    parameters = dict(model.named_parameters())
+    found = {}
+    for first, *others in groups:
+        for path in others:
+            one, other = parameters[first], parameters[path]
+            found[path] = Apart(twin=first, values=_apart(one.detach(), other.detach()), gradients=_gradients_apart(one, other))
+    return found
+
+
+def _gradients_apart(first: Tensor, second: Tensor) -> float:
+    one, other = grad_state(first), grad_state(second)
+    if one is None or other is None:
+        return 0.0 if one is other else float("inf")
+    return _apart(one, other)
+
+
+def _apart(first: Tensor, second: Tensor) -> float:
+    """Largest difference over the largest entry; 0 where both are all zero, infinite where either is not finite."""
+    with torch.no_grad():
+        size = float(torch.maximum(first.abs().max(), second.abs().max()))
+        distance = float((first - second).abs().max()) / size if size > 0 else 0.0
+    return distance if distance == distance else float("inf")

@@ -1,0 +1,98 @@
+"""Which slices of a parameter agree, in values and in gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from hashlib import blake2b
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from initscope.check.evidence import UnitGroups
+
+TOLERANCE = 1e-6
+"""Slices closer than this times the largest entry agree: sums taken in another order differ by rounding."""
+
+
+def unit_groups(model: nn.Module, *, most: int = 200_000_000) -> dict[str, dict[int, UnitGroups]]:
+    """Returns, for every trainable parameter with a gradient, the groups of equal slices along axes 0 and 1.
+
+    A vector has axis 0 alone, a parameter of three axes all three (a matrix for each member of a batch of layers). A
+    parameter with more than `most` entries is left out.
+    """
+    found: dict[str, dict[int, UnitGroups]] = {}
+    for path, parameter in model.named_parameters():
+        gradient = parameter.grad
+        if gradient is None or gradient.layout != torch.strided or not 0 < parameter.numel() <= most or parameter.ndim == 0:
+            continue
+        found[path] = {
+            axis: UnitGroups(
+                values=groups(parameter.detach(), axis), gradients=groups(gradient, axis), quiet=quiet(gradient, axis)
+            )
+            for axis in range(3 if parameter.ndim == 3 else min(parameter.ndim, 2))
+        }
+    return found
+
+
+def groups(tensor: Tensor, axis: int) -> NDArray[np.int64]:
+    """Returns a group number for each slice along `axis`: equal numbers, slices equal to `TOLERANCE`.
+
+    Slices are compared by two fixed random projections in float64; the chance that different ones agree is below 1e-9.
+    """
+    with torch.no_grad():
+        plain = torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
+        rows = plain.movedim(axis, 0).reshape(plain.shape[axis], -1)
+        generator = torch.Generator().manual_seed(0x1417)
+        directions = torch.rand(rows.shape[1], 2, generator=generator, dtype=torch.float32) + 0.5
+        signs = torch.randint(0, 2, directions.shape, generator=generator) * 2 - 1
+        directions = (directions * signs).to(rows.device)
+        projected = torch.cat([part.double() @ directions.double() for part in rows.split(_chunk(rows))]).cpu().numpy()
+        scale = float(rows.abs().max()) * max(rows.shape[1], 1) ** 0.5
+    if not np.isfinite(projected).all() or not np.isfinite(scale):
+        return np.arange(len(projected), dtype=np.int64)
+    return _numbered(projected, TOLERANCE * scale)
+
+
+def quiet(gradient: Tensor, axis: int) -> NDArray[np.bool_]:
+    """Returns which slices along `axis` have no entry above a thousandth of the largest; all where that is zero."""
+    with torch.no_grad():
+        plain = torch.view_as_real(gradient.resolve_conj()) if gradient.is_complex() else gradient
+        peaks = plain.movedim(axis, 0).reshape(plain.shape[axis], -1).abs().amax(1).double().cpu().numpy()
+    found: NDArray[np.bool_] = peaks <= 1e-3 * peaks.max()
+    return found
+
+
+def _chunk(rows: Tensor) -> int:
+    return max(1, 4_000_000 // max(rows.shape[1], 1))
+
+
+def _numbered(projected: NDArray[np.float64], width: float) -> NDArray[np.int64]:
+    """Numbers the clusters of points that are chained by gaps below `width` in each of the projections."""
+    numbers = np.zeros(len(projected), dtype=np.int64)
+    for column in projected.T:
+        order = np.argsort(column, kind="stable")
+        jumps = np.concatenate([[0], (np.diff(column[order]) > width).astype(np.int64)])
+        own = np.empty(len(order), dtype=np.int64)
+        own[order] = np.cumsum(jumps)
+        numbers = np.unique(numbers * (len(order) + 1) + own, return_inverse=True)[1].reshape(-1)
+    return numbers.astype(np.int64)
+
+
+def fingerprint(tensor: Tensor) -> int:
+    """Returns a hash of a tensor's bits: equal for equal bits of equal shape and type, whatever the strides."""
+    with torch.no_grad():
+        plain = tensor.detach().to_dense() if tensor.layout != torch.strided else tensor.detach().resolve_conj().resolve_neg()
+        if plain.numel() == 0 or plain.is_meta:
+            return 0
+        head = f"{tuple(plain.shape)} {plain.dtype}".encode()
+        raw = plain.contiguous().reshape(-1).view(torch.uint8).cpu().numpy()
+        return int.from_bytes(blake2b(memoryview(raw), digest_size=8, key=blake2b(head, digest_size=16).digest()).digest(), "big")
+
+
+def fingerprints(model: nn.Module) -> tuple[Mapping[str, int], Mapping[str, int]]:
+    """Returns path -> hash of every parameter's values, and of every gradient there is."""
+    values = {path: fingerprint(one) for path, one in model.named_parameters()}
+    gradients = {path: fingerprint(one.grad) for path, one in model.named_parameters() if one.grad is not None}
+    return values, gradients
