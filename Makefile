@@ -55,12 +55,14 @@ bench: $(VENV)/.dev ## time the ensemble against the original's way, and initial
 calibrate: $(VENV)/.dev ## check every network of calibration/: hits, misses, false alarms (ARGS="--prove --write": train them too)
 	$(BIN)/python -m calibration $(ARGS)
 
-docs: $(VENV)/.runtime ## write docs/cli.md from the commands' help and docs/initializers/ from the docstrings
+docs: $(VENV)/.runtime ## write docs/cli.md from the commands' help, docs/initializers/ and docs/rules/ from the docstrings
 	$(BIN)/python tools/docs.py
+	$(BIN)/python -m tools.rule_pages
 	$(BIN)/python -m tools.method_pages $(ARGS)
 
 docs-check: $(VENV)/.runtime ## check that the written pages are fresh and that every README command exists
 	$(BIN)/python tools/docs.py --check
+	$(BIN)/python -m tools.rule_pages --check
 	$(BIN)/python -m tools.method_pages --check
 
 notebook: $(VENV)/.dev ## execute the lessons in notebooks/ in place

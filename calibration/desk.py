@@ -17,6 +17,9 @@ from typing import Any
 Job = Callable[[str, int], Any]
 """A module-level function of a case's name and a seed; what it returns must travel between processes."""
 
+START_S = 300.0
+"""Seconds a process may take to start, its imports included; they are not part of a task's limit."""
+
 
 def work(
     job: Job, tasks: Iterable[tuple[str, int]], *, limit_s: float, processes: int
@@ -51,14 +54,15 @@ class _Desk:
         self._line: Connection | None = None
 
     def answer(self, task: tuple[str, int], *, limit_s: float) -> Any:
-        line = self._line or self._open()
         try:
+            line = self._line or self._open()
             line.send(task)
             if not line.poll(limit_s):
                 self.close()
                 return f"took more than {limit_s:g} s"
             return line.recv()
         except (EOFError, OSError):
+            self._process.join(START_S)
             code = self._process.exitcode
             self.close()
             return f"the process died (exit code {code})"
@@ -75,6 +79,8 @@ class _Desk:
         self._process = context.Process(target=_serve, args=(self._job, far), daemon=True)
         self._process.start()
         far.close()
+        if self._line.poll(START_S):
+            self._line.recv()
         return self._line
 
 
@@ -85,6 +91,7 @@ def _serve(job: Job, line: Connection) -> None:
     import torch
 
     torch.set_num_threads(1)
+    line.send("ready")
     while True:
         try:
             task = line.recv()

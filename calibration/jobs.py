@@ -54,4 +54,4 @@ def train_case(name: str, _seed: int) -> list[Outcome]:
 
 def median(outcomes: list[Outcome], what: str) -> float:
     """Returns the median of a number over the trainings of a case."""
-    return statistics.median(getattr(outcome, what) for outcome in outcomes)
+    return float(statistics.median(getattr(outcome, what) for outcome in outcomes))

@@ -81,7 +81,9 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 
 def foretold_rows(lines: Iterable[Foretold]) -> list[tuple[str, ...]]:
     """Returns a heading and the cells of each rule that spoke or had something to catch."""
-    rows = [("findings against training", "spoke", "trained badly", "precision", "to be caught", "caught", "recall")]
+    rows: list[tuple[str, ...]] = [
+        ("findings against training", "spoke", "trained badly", "precision", "to be caught", "caught", "recall")
+    ]
     rows += [
         (one.rule, str(one.fired), str(one.bad), _percent(one.precision), str(one.relevant), str(one.caught),
          _percent(one.recall))
@@ -102,12 +104,16 @@ def losses(proof: Proof) -> str:
 
 
 def stored(table: Sequence[Observed]) -> dict[str, Any]:
-    """Returns all that was observed as plain values; `read` gives it back. Times are left out: they always change."""
-    cases = []
-    for one in table:
-        checked = None if one.checked is None else {**asdict(one.checked), "seconds": 0.0}
-        cases.append({**asdict(one), "checked": checked})
-    return {"version": 1, "cases": cases}
+    """Returns what was observed as plain values that `read` gives back, but for times, sentences and skipped rules."""
+    return {"version": 1, "cases": [_stored(one) for one in table]}
+
+
+def _stored(one: Observed) -> dict[str, Any]:
+    values = asdict(one)
+    if one.checked is not None:
+        values["checked"] |= {"seconds": 0.0, "skipped": {}}
+        values["checked"]["said"] = [{**said, "message": ""} for said in values["checked"]["said"]]
+    return values
 
 
 def read(values: Mapping[str, Any]) -> dict[str, Observed]:

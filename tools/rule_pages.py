@@ -18,8 +18,8 @@ NOTE = "<sub>Written by `make docs` from the docstring; do not edit.</sub>\n"
 HEAD = """\
 # Rules
 
-What `initscope check` looks for, as `initscope list rules` shows it; `initscope explain NAME` prints a page. How to use the check,
-and what it needs: [checking a start](../check.md).
+What `initscope check` looks for, as `initscope list rules` shows it; `initscope explain NAME` prints a page. How to
+use the check, and what it needs: [checking a start](../check.md).
 """
 
 
@@ -64,13 +64,13 @@ def index_text(rules: Sequence[RuleInfo]) -> str:
 
 def linked(text: str, rules: Sequence[RuleInfo]) -> str:
     """Returns a page with the rules it is silent after as links."""
-    for rule in rules:
-        rows = text.splitlines(keepends=True)
-        text = "".join(
-            row.replace(f"`{rule.name}`", f"[`{rule.name}`]({rule.name}.md)") if row.startswith("| silent after") else row
-            for row in rows
-        )
-    return text
+    rows = text.splitlines(keepends=True)
+    for number, row in enumerate(rows):
+        if row.startswith("| silent after"):
+            for rule in rules:
+                row = row.replace(f"`{rule.name}`", f"[`{rule.name}`]({rule.name}.md)")
+            rows[number] = row
+    return "".join(rows)
 
 
 def stale(pages: dict[str, str], folder: Path) -> list[str]:

@@ -58,7 +58,7 @@ def _damped(*, broken: bool) -> tuple[Any, Any, Any, Any]:
 
 def _sigmoid_conv(*, broken: bool) -> tuple[Any, Any, Any, Any]:
     model = nn.Sequential()
-    for index in range(5):
+    for index in range(7):
         conv = nn.Conv2d(3 if index == 0 else 12, 12, 3, padding=1, stride=2 if index == 2 else 1)
         if not broken:
             nn.init.normal_(conv.weight, std=4 / math.sqrt(conv.weight[0].numel()))
@@ -119,7 +119,7 @@ def _deep_batchnorm(*, broken: bool) -> tuple[Any, Any, Any, Any]:
 
         def forward(self, x: Tensor) -> Tensor:
             y = functional.relu(self.norm(self.linear(x)))
-            return y if broken else x + y / depth**0.5
+            return y if broken else x + y / depth
 
     model = nn.Sequential(nn.Linear(12, 24), *[Layer() for _ in range(depth)], nn.Linear(24, 5))
     return model, *_BLOBS(0), nn.CrossEntropyLoss()
@@ -268,8 +268,8 @@ CASES: tuple[Case, ...] = (
         _sigmoid_conv,
         family="cnn",
         rules=("back-signal-fades", "signal-fades", "input-blind"),
-        why="Five sigmoid convolutions at the framework's default (report 42).",
-        training=Training(batches=_PLAIN, learning_rate=2e-3, steps=200),
+        why="Seven sigmoid convolutions at the framework's default (report 42).",
+        training=Training(batches=_PLAIN, learning_rate=1e-3, steps=150),
     ),
     *pair(
         "gradient-share-in-every-layer",

@@ -57,8 +57,8 @@ class _BasicBlock(nn.Module):
 
 
 def _norms_removed(*, broken: bool) -> tuple[Any, Any, Any, Any]:
-    scale = 1.0 if broken else 0.0
-    stages = [(8, 8, 1)] * 5 + [(8, 16, 2)] + [(16, 16, 1)] * 5
+    scale = 1.0 if broken else 0.2
+    stages = [(8, 8, 2)] + [(8, 8, 1)] * 12 + [(8, 16, 2)] + [(16, 16, 1)] * 12
     model = nn.Sequential(
         nn.Conv2d(3, 8, 3, 1, 1),
         *[_BasicBlock(*stage, scale) for stage in stages],
@@ -170,8 +170,8 @@ CASES: tuple[Case, ...] = (
         _norms_removed,
         family="cnn",
         rules=("residual-unscaled", "signal-grows", "initial-loss"),
-        why="A residual conv net lost its batch norms and got nothing in their place; the twin starts its branches at 0.",
-        training=Training(optimizer="momentum", batches=_PICTURES, learning_rate=1e-2, steps=120),
+        why="A residual conv net of twenty-six blocks lost its batch norms and got nothing in their place.",
+        training=Training(batches=_PICTURES, learning_rate=1e-3, steps=120),
     ),
     *pair(
         "decoder-without-norms",

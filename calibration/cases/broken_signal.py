@@ -54,7 +54,7 @@ def _tanh_hundredth(*, broken: bool) -> tuple[Any, Any, Any, Any]:
             if broken:
                 nn.init.normal_(parameter, 0, 0.01)
             else:
-                nn.init.xavier_normal_(parameter, gain=5 / 3)
+                nn.init.xavier_normal_(parameter, gain=5 / 3 if len(parameter) > 3 else 0.5)
     return model, *_TEACHER(0), nn.MSELoss()
 
 
@@ -86,7 +86,7 @@ class _Hand(nn.Module):
     def __init__(self, *, std: float | None, sizes: tuple[int, ...]) -> None:
         super().__init__()
         self.weights = nn.ParameterList(
-            torch.randn(a, b) * (std or _he(a)) for a, b in pairwise(sizes)
+            torch.randn(a, b) * (std or _he(8 * a if b == sizes[-1] else a)) for a, b in pairwise(sizes)
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -120,7 +120,7 @@ def _thin_autoencoder(*, broken: bool) -> tuple[Any, Any, Any, Any]:
 def _unit_normal(*, broken: bool) -> tuple[Any, Any, Any, Any]:
     model = _chain([10, *[64] * 5, 3], nn.ReLU)
     for layer in model[::2]:
-        nn.init.normal_(layer.weight, 0.0, 1.0 if broken else _he(layer.in_features))
+        nn.init.normal_(layer.weight, 0.0, 1.0 if broken else _he(layer.in_features * (4 if layer is model[-1] else 1)))
         nn.init.zeros_(layer.bias)
     return model, *_TEACHER(0), nn.MSELoss()
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from calibration.cases.faulty_pair import Faults, adam
 from calibration.cases.faulty_tasks import clusters, curves, images, spots, tags, tokens
@@ -24,14 +24,14 @@ GENRES = partial(tags, outputs=12, threshold=0.5)
 
 
 def _per_spot(logits: Tensor, target: Tensor) -> Tensor:
-    return F.binary_cross_entropy_with_logits(logits, target, reduction="sum") / target.sum()
+    return functional.binary_cross_entropy_with_logits(logits, target, reduction="sum") / target.sum()
 
 
 @FAULTS.pair(
     "prior-bias-detection-head",
     "detection",
     "prior-bias",
-    why="A detection head with bias 0 where one cell in 128 is an object: the background is all of the loss (report 45).",
+    why="A detection head with bias 0 where one cell in 128 is an object: background is all of the loss (report 45).",
     sound="The bias of the head is -log((1 - p) / p).",
     training=adam(spots, rate=5e-4, steps=60),
 )
@@ -83,7 +83,7 @@ def _rare_tags(*, mended: bool) -> tuple[Any, ...]:
             nn.init.constant_(self.out.bias, math.log(0.014 / 0.986) if mended else 0.0)
 
         def forward(self, x: Tensor) -> dict[str, Tensor]:
-            return {"tags": self.out(F.gelu(self.hidden(x)))}
+            return {"tags": self.out(functional.gelu(self.hidden(x)))}
 
     loss = nn.BCEWithLogitsLoss()
     return Tagger(), *RARE_TAGS(0), lambda output, target: loss(output["tags"], target)
@@ -113,7 +113,7 @@ class _Cosine(nn.Module):
         self.scale = scale
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.scale * F.linear(F.normalize(self.body(x)), F.normalize(self.proxies))
+        return self.scale * functional.linear(functional.normalize(self.body(x)), functional.normalize(self.proxies))
 
 
 @FAULTS.pair(
@@ -125,7 +125,7 @@ class _Cosine(nn.Module):
     training=adam(TWENTY),
 )
 def _cosine(*, mended: bool) -> tuple[Any, ...]:
-    return _Cosine(32, 20, 9.0 if mended else 1.0), *TWENTY(0), F.cross_entropy
+    return _Cosine(32, 20, 9.0 if mended else 1.0), *TWENTY(0), functional.cross_entropy
 
 
 @FAULTS.pair(
@@ -157,10 +157,10 @@ def _tanh_output(*, mended: bool) -> tuple[Any, ...]:
             self.fc = nn.Linear(32 * 25, 6)
 
         def forward(self, x: Tensor) -> Tensor:
-            logits = self.fc(F.relu(self.norm(self.conv(x))).flatten(1))
+            logits = self.fc(functional.relu(self.norm(self.conv(x))).flatten(1))
             return logits if mended else torch.tanh(logits)
 
-    return Net(), *images(0), F.cross_entropy
+    return Net(), *images(0), functional.cross_entropy
 
 
 def _pairs(step: int) -> tuple[dict[str, Tensor], Tensor]:
@@ -169,7 +169,7 @@ def _pairs(step: int) -> tuple[dict[str, Tensor], Tensor]:
 
 
 def _both_ways(output: tuple[Tensor, Tensor], target: Tensor) -> Tensor:
-    return (F.cross_entropy(output[0], target) + F.cross_entropy(output[1], target)) / 2
+    return (functional.cross_entropy(output[0], target) + functional.cross_entropy(output[1], target)) / 2
 
 
 @FAULTS.pair(
@@ -231,10 +231,15 @@ def _softmax_language(*, mended: bool) -> tuple[Any, ...]:
         def forward(self, ids: Tensor) -> dict[str, Tensor]:
             mask = nn.Transformer.generate_square_subsequent_mask(ids.shape[1])
             h = self.out(self.norm(self.mix(self.emb(ids), src_mask=mask, is_causal=True)))
-            return {"prediction": h if mended else F.softmax(h, dim=-1)}
+            return {"prediction": h if mended else functional.softmax(h, dim=-1)}
 
     inputs, targets = tokens(0)
-    return Bigram(), inputs, targets, lambda o, t: F.cross_entropy(o["prediction"].reshape(-1, 48), t.reshape(-1))
+    return (
+        Bigram(),
+        inputs,
+        targets,
+        lambda o, t: functional.cross_entropy(o["prediction"].reshape(-1, 48), t.reshape(-1)),
+    )
 
 
 @FAULTS.pair(
@@ -253,7 +258,7 @@ def _sigmoid_tags(*, mended: bool) -> tuple[Any, ...]:
             self.fc2 = nn.Linear(64, 12)
 
         def forward(self, x: Tensor) -> Tensor:
-            h = self.fc2(F.leaky_relu(self.fc1(x), 0.1))
+            h = self.fc2(functional.leaky_relu(self.fc1(x), 0.1))
             return h if mended else torch.sigmoid(h)
 
     return Genres(), *GENRES(0), nn.BCEWithLogitsLoss()
@@ -275,12 +280,12 @@ def _segmentation(*, mended: bool) -> tuple[Any, ...]:
             self.up = nn.Conv2d(24, 4, 3, padding=1)
 
         def forward(self, x: Tensor) -> Tensor:
-            h = self.up(F.silu(self.down(x)))
+            h = self.up(functional.silu(self.down(x)))
             return h if mended else h.exp() / h.exp().sum(1, keepdim=True)
 
     pictures, _ = images(0, n=16)
     maps = (pictures[:, 0] > 0).long() + 2 * (pictures[:, 1] > 0.5).long()
-    return Segmenter(), pictures, maps, F.cross_entropy
+    return Segmenter(), pictures, maps, functional.cross_entropy
 
 
 @FAULTS.pair(
@@ -298,7 +303,7 @@ def _deep_sigmoid(*, mended: bool) -> tuple[Any, ...]:
         if mended:
             nn.init.orthogonal_(layers[-2].weight, 1.1)
             nn.init.zeros_(layers[-2].bias)
-    return nn.Sequential(*layers, nn.Linear(48, 8)), *clusters(0), F.cross_entropy
+    return nn.Sequential(*layers, nn.Linear(48, 8)), *clusters(0), functional.cross_entropy
 
 
 @FAULTS.pair(
@@ -337,7 +342,7 @@ def _norm_of_one(*, mended: bool) -> tuple[Any, ...]:
     )
     for conv in (net[0], net[2]):
         nn.init.kaiming_uniform_(conv.weight, nonlinearity="relu")
-    return net, *images(0), F.cross_entropy
+    return net, *images(0), functional.cross_entropy
 
 
 CASES = FAULTS.cases

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from calibration.cases.faulty_pair import Faults, adam, momentum, sgd
 from calibration.cases.faulty_tasks import clusters, curves, images, tags, tokens
@@ -21,7 +21,7 @@ VALUES = partial(curves, features=10)
 
 
 def _language_loss(logits: Tensor, target: Tensor) -> Tensor:
-    return F.cross_entropy(logits.flatten(0, 1), target.flatten())
+    return functional.cross_entropy(logits.flatten(0, 1), target.flatten())
 
 
 class _Layer(nn.Module):
@@ -38,9 +38,9 @@ class _Layer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = (p.unflatten(-1, (self.heads, -1)).transpose(1, 2) for p in self.qkv(self.norm1(x)).chunk(3, -1))
-        seen = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        seen = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
         x = x + self.proj(seen.transpose(1, 2).flatten(2))
-        return x + self.fc2(F.gelu(self.fc1(self.norm2(x))))
+        return x + self.fc2(functional.gelu(self.fc1(self.norm2(x))))
 
 
 class _Decoder(nn.Module):
@@ -121,7 +121,7 @@ class _Towers(nn.Module):
     def forward(self, left: Tensor, right: Tensor) -> Tensor:
         a, b = self.left(left), self.right(right)
         if self.normalise:
-            a, b = F.normalize(a, dim=-1), F.normalize(b, dim=-1)
+            a, b = functional.normalize(a, dim=-1), functional.normalize(b, dim=-1)
         return self.log_scale.exp() * a @ b.T
 
 
@@ -140,7 +140,7 @@ def _views(step: int) -> tuple[tuple[Tensor, Tensor], Tensor]:
     training=adam(_views, rate=1e-3),
 )
 def _temperature(*, mended: bool) -> tuple[Any, ...]:
-    return _Towers(normalise=mended), *_views(0), F.cross_entropy
+    return _Towers(normalise=mended), *_views(0), functional.cross_entropy
 
 
 @FAULTS.pair(
@@ -200,10 +200,10 @@ def _sum_pooling(*, mended: bool) -> tuple[Any, ...]:
                 nn.init.zeros_(conv.bias)
 
         def forward(self, x: Tensor) -> Tensor:
-            h = F.relu(self.conv2(F.relu(self.conv1(x))))
+            h = functional.relu(self.conv2(functional.relu(self.conv1(x))))
             return self.out(h.mean((-2, -1)) if mended else h.sum((-2, -1)))
 
-    return Pooled(), *images(0), F.cross_entropy
+    return Pooled(), *images(0), functional.cross_entropy
 
 
 @FAULTS.pair(
@@ -233,7 +233,7 @@ def _initializer_range(*, mended: bool) -> tuple[Any, ...]:
 
 
 def _logits_loss(output: dict[str, Tensor], target: Tensor) -> Tensor:
-    return F.cross_entropy(output["logits"], target)
+    return functional.cross_entropy(output["logits"], target)
 
 
 @FAULTS.pair(
@@ -259,7 +259,7 @@ def _summed_members(*, mended: bool) -> tuple[Any, ...]:
             votes = torch.stack([member(x) for member in self.members])
             return votes.mean(0) if mended else votes.sum(0)
 
-    return Committee(), *DIGITS(0), F.cross_entropy
+    return Committee(), *DIGITS(0), functional.cross_entropy
 
 
 @FAULTS.pair(
@@ -283,15 +283,15 @@ class _TiedGru(nn.Module):
         self.b = nn.Parameter(torch.zeros(48))
 
     def forward(self, ids: Tensor) -> Tensor:
-        states, _ = self.rnn(F.embedding(ids, self.table))
-        return F.linear(self.norm(states), self.table, self.b)
+        states, _ = self.rnn(functional.embedding(ids, self.table))
+        return functional.linear(self.norm(states), self.table, self.b)
 
 
 @FAULTS.pair(
     "tied-scale-functional-gru",
     "rnn",
     "tied-scale initial-loss",
-    why="torch.randn as the table of a GRU language model that reuses it as output by F.linear.",
+    why="torch.randn as the table of a GRU language model that reuses it as output by functional.linear.",
     sound="The table is drawn with std 0.1.",
     training=adam(tokens, rate=2e-3, steps=60),
 )
@@ -332,7 +332,7 @@ def _tied_masked(*, mended: bool) -> tuple[Any, ...]:
 
 
 def _masked_loss(output: dict[str, Tensor], target: Tensor) -> Tensor:
-    return F.cross_entropy(output["logits"].transpose(1, 2), target)
+    return functional.cross_entropy(output["logits"].transpose(1, 2), target)
 
 
 CASES = FAULTS.cases

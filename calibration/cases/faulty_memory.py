@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from calibration.cases.faulty_pair import Faults, adam, sgd
 from calibration.cases.faulty_tasks import clusters, curves, images, memories, tokens
@@ -132,7 +132,7 @@ class _PatchNet(nn.Module):
     no_training=FRESH,
 )
 def _class_token(*, mended: bool) -> tuple[Any, ...]:
-    return _PatchNet(mended=mended), *images(0), F.cross_entropy
+    return _PatchNet(mended=mended), *images(0), functional.cross_entropy
 
 
 class _Scan(nn.Module):
@@ -187,7 +187,7 @@ def _meta_device(*, mended: bool) -> tuple[Any, ...]:
             with torch.no_grad():
                 m.A_log.copy_(torch.arange(1.0, 9.0).log().expand(24, 8))
                 m.D.fill_(1.0)
-    return net, *memories(0), F.cross_entropy
+    return net, *memories(0), functional.cross_entropy
 
 
 @FAULTS.pair(
@@ -208,10 +208,10 @@ def _second_half(*, mended: bool) -> tuple[Any, ...]:
                 nn.init.xavier_uniform_(self.weight.data[32 * part : 32 * (part + 1)])
 
         def forward(self, x: Tensor) -> Tensor:
-            a, b, c = F.linear(x, self.weight).chunk(3, dim=-1)
+            a, b, c = functional.linear(x, self.weight).chunk(3, dim=-1)
             return self.out(torch.tanh(a) * torch.sigmoid(b) + 0.5 * torch.tanh(c))
 
-    return Gated(), *curves(0), F.mse_loss
+    return Gated(), *curves(0), functional.mse_loss
 
 
 @FAULTS.pair(
@@ -251,7 +251,7 @@ def _constant_column(*, mended: bool) -> tuple[Any, ...]:
         def forward(self, x: Tensor) -> Tensor:
             return self.net((x - self.mean) / self.std)
 
-    return Standardised(), inputs, labels, F.cross_entropy
+    return Standardised(), inputs, labels, functional.cross_entropy
 
 
 @FAULTS.pair(
@@ -281,7 +281,7 @@ def _own_softmax(*, mended: bool) -> tuple[Any, ...]:
             grown = scores.exp()
             return self.out(h + (grown / grown.sum(-1, keepdim=True)) @ h).transpose(1, 2)
 
-    return Attend(), *tokens(0), F.cross_entropy
+    return Attend(), *tokens(0), functional.cross_entropy
 
 
 @FAULTS.pair(
@@ -308,10 +308,10 @@ def _residual_index(*, mended: bool) -> tuple[Any, ...]:
         def forward(self, x: Tensor) -> Tensor:
             h = self.up(x)
             for a, b in zip(self.a, self.b, strict=True):
-                h = h + b(F.gelu(a(h)))
+                h = h + b(functional.gelu(a(h)))
             return self.down(self.norm(h))
 
-    return Blocks(), *clusters(0), F.cross_entropy
+    return Blocks(), *clusters(0), functional.cross_entropy
 
 
 @FAULTS.pair(
@@ -344,7 +344,7 @@ def _masked_row(*, mended: bool) -> tuple[Any, ...]:
             h = h + scores.softmax(-1) @ v
             return self.out((h * here[..., None]).sum(1) / here.sum(1, keepdim=True))
 
-    return Reader(), {"series": series, "here": here}, labels, F.cross_entropy
+    return Reader(), {"series": series, "here": here}, labels, functional.cross_entropy
 
 
 CASES = FAULTS.cases

@@ -14,7 +14,9 @@ Batches = Callable[[int], tuple[Any, Any]]
 class Build(Protocol):
     """Builds the broken network, or its twin where `mended`: (model, inputs, targets, loss_fn)."""
 
-    def __call__(self, *, mended: bool) -> tuple[Any, Any, Any, Any]: ...
+    def __call__(self, *, mended: bool) -> tuple[Any, ...]:
+        """Returns (model, inputs, targets, loss_fn)."""
+        ...
 
 
 class Faults:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from calibration.cases.faulty_pair import Faults, adam, momentum, sgd
 from calibration.cases.faulty_tasks import averages, clusters, images, memories, table
@@ -40,7 +40,7 @@ class _SigmoidNet(nn.Module):
     training=sgd(DIGITS, rate=0.3),
 )
 def _sigmoid_std_4(*, mended: bool) -> tuple[Any, ...]:
-    return _SigmoidNet(0.125 if mended else 4.0), *DIGITS(0), F.cross_entropy
+    return _SigmoidNet(0.125 if mended else 4.0), *DIGITS(0), functional.cross_entropy
 
 
 class _TanhImages(nn.Module):
@@ -70,7 +70,7 @@ class _TanhImages(nn.Module):
     training=sgd(RAW_IMAGES, rate=0.05, steps=30),
 )
 def _raw_pixels_tanh(*, mended: bool) -> tuple[Any, ...]:
-    return _TanhImages(normalise=mended), *RAW_IMAGES(0), F.cross_entropy
+    return _TanhImages(normalise=mended), *RAW_IMAGES(0), functional.cross_entropy
 
 
 class _SetAttention(nn.Module):
@@ -105,7 +105,7 @@ class _SetAttention(nn.Module):
     training=adam(averages, rate=1e-3, steps=100),
 )
 def _no_root(*, mended: bool) -> tuple[Any, ...]:
-    return _SetAttention(32**-0.5 if mended else 1.0), *averages(0), F.mse_loss
+    return _SetAttention(32**-0.5 if mended else 1.0), *averages(0), functional.mse_loss
 
 
 @FAULTS.pair(
@@ -149,7 +149,7 @@ def _cell_std_2(*, mended: bool) -> tuple[Any, ...]:
     else:
         nn.init.normal_(cell.weight_hh, std=2.0)
         nn.init.normal_(cell.weight_ih, std=2.0)
-    return _Unrolled(cell, head), *memories(0), F.cross_entropy
+    return _Unrolled(cell, head), *memories(0), functional.cross_entropy
 
 
 @FAULTS.pair(
@@ -162,7 +162,7 @@ def _cell_std_2(*, mended: bool) -> tuple[Any, ...]:
 )
 def _gain_8(*, mended: bool) -> tuple[Any, ...]:
     net = nn.Sequential()
-    for index in range(3):
+    for _ in range(3):
         layer = nn.Linear(64, 64)
         nn.init.xavier_uniform_(layer.weight, gain=nn.init.calculate_gain("tanh") if mended else 8.0)
         nn.init.zeros_(layer.bias)
@@ -184,7 +184,7 @@ class _Regressor(nn.Module):
         nn.init.normal_(self.l3.weight, std=0.05)
 
     def forward(self, row: Tensor) -> Tensor:
-        return self.l3(F.relu(self.l2(F.relu(self.l1(row)))))
+        return self.l3(functional.relu(self.l2(functional.relu(self.l1(row)))))
 
 
 @FAULTS.pair(
@@ -197,7 +197,7 @@ class _Regressor(nn.Module):
     mended_batches=STANDARD_TABLE,
 )
 def _metres(*, mended: bool) -> tuple[Any, ...]:
-    return _Regressor(4), *(STANDARD_TABLE if mended else table)(0), F.mse_loss
+    return _Regressor(4), *(STANDARD_TABLE if mended else table)(0), functional.mse_loss
 
 
 class _PlainConv(nn.Module):
@@ -227,7 +227,7 @@ class _PlainConv(nn.Module):
     training=momentum(RAW_IMAGES, rate=0.02),
 )
 def _bytes(*, mended: bool) -> tuple[Any, ...]:
-    return _PlainConv((120.0, 60.0) if mended else (0.0, 1.0)), *RAW_IMAGES(0), F.cross_entropy
+    return _PlainConv((120.0, 60.0) if mended else (0.0, 1.0)), *RAW_IMAGES(0), functional.cross_entropy
 
 
 def _concentrations(step: int, *, unit: float = 1e-6) -> tuple[Tensor, Tensor]:
@@ -280,7 +280,7 @@ def _lstm_prices(*, mended: bool) -> tuple[Any, ...]:
             states, _ = self.rnn(days)
             return self.head(states[:, -1])
 
-    return Ticker(), *(STANDARD_PRICES if mended else _prices)(0), F.cross_entropy
+    return Ticker(), *(STANDARD_PRICES if mended else _prices)(0), functional.cross_entropy
 
 
 def _kelvin(step: int, *, centre: float = 0.0) -> tuple[Tensor, Tensor]:
@@ -306,9 +306,9 @@ def _kelvin_net(*, mended: bool) -> tuple[Any, ...]:
         def forward(self, x: Tensor) -> dict[str, Tensor]:
             if mended:
                 x = (x - 290.0) / 8.0
-            return {"logits": self.out(F.elu(self.hidden(x)))}
+            return {"logits": self.out(functional.elu(self.hidden(x)))}
 
-    return Stations(), *_kelvin(0), lambda output, target: F.cross_entropy(output["logits"], target)
+    return Stations(), *_kelvin(0), lambda output, target: functional.cross_entropy(output["logits"], target)
 
 
 CASES = FAULTS.cases

@@ -6,7 +6,7 @@ import math
 
 import torch
 from torch import Generator, Tensor
-from torch.nn import functional as F
+from torch.nn import functional
 
 
 def _stream(step: int, seed: int) -> Generator:
@@ -14,7 +14,14 @@ def _stream(step: int, seed: int) -> Generator:
 
 
 def clusters(
-    step: int, *, n: int = 64, features: int = 20, classes: int = 8, apart: float = 0.7, rare: float = 0.0, seed: int = 1
+    step: int,
+    *,
+    n: int = 64,
+    features: int = 20,
+    classes: int = 8,
+    apart: float = 0.7,
+    rare: float = 0.0,
+    seed: int = 1,
 ) -> tuple[Tensor, Tensor]:
     """Points of unit scale around a centre per class. `rare` is the share of all classes but the first together."""
     centres = torch.randn(classes, features, generator=_stream(-1, seed)) * apart
@@ -27,7 +34,14 @@ def clusters(
 
 
 def curves(
-    step: int, *, n: int = 64, features: int = 8, outputs: int = 1, offset: float = 0.0, size: float = 1.0, seed: int = 2
+    step: int,
+    *,
+    n: int = 64,
+    features: int = 8,
+    outputs: int = 1,
+    offset: float = 0.0,
+    size: float = 1.0,
+    seed: int = 2,
 ) -> tuple[Tensor, Tensor]:
     """Regression: sums of two sines of random directions, with variance about size^2 around `offset`."""
     directions = torch.randn(features, 2 * outputs, generator=_stream(-1, seed)) / math.sqrt(features)
@@ -41,7 +55,7 @@ def images(
 ) -> tuple[Tensor, Tensor]:
     """Images of a smooth pattern per class under noise: centred with unit scale, or `raw` in 0 ... 255."""
     coarse = torch.randn(classes, channels, 4, 4, generator=_stream(-1, seed))
-    patterns = F.interpolate(coarse, size=(size, size), mode="bilinear")
+    patterns = functional.interpolate(coarse, size=(size, size), mode="bilinear")
     stream = _stream(step, seed)
     labels = torch.randint(classes, (n,), generator=stream)
     pictures = patterns[labels] + 0.7 * torch.randn(n, channels, size, size, generator=stream)
@@ -51,7 +65,7 @@ def images(
 def tokens(
     step: int, *, n: int = 16, length: int = 20, vocabulary: int = 48, noise: float = 0.1, seed: int = 4
 ) -> tuple[Tensor, Tensor]:
-    """Sequences in which a fixed permutation gives the next token, but for some noise; the targets are the next tokens."""
+    """Sequences in which a fixed permutation gives the next token, but for noise; targets are the next tokens."""
     follows = torch.randperm(vocabulary, generator=_stream(-1, seed))
     stream = _stream(step, seed)
     chain = [torch.randint(vocabulary, (n,), generator=stream)]
@@ -62,9 +76,7 @@ def tokens(
     return text[:, :-1], text[:, 1:]
 
 
-def averages(
-    step: int, *, n: int = 24, length: int = 16, features: int = 32, seed: int = 5
-) -> tuple[Tensor, Tensor]:
+def averages(step: int, *, n: int = 24, length: int = 16, features: int = 32, seed: int = 5) -> tuple[Tensor, Tensor]:
     """Sets of vectors; each target is a fixed linear map of the mean over the set, of unit scale."""
     mix = torch.randn(features, features, generator=_stream(-1, seed)) / math.sqrt(features)
     inputs = torch.randn(n, length, features, generator=_stream(step, seed))
@@ -105,7 +117,7 @@ def spots(step: int, *, n: int = 12, size: int = 16, seed: int = 8) -> tuple[Ten
 
 
 def table(step: int, *, n: int = 64, standard: bool = False, seed: int = 9) -> tuple[Tensor, Tensor]:
-    """Flats: area in square metres, distance to the centre in metres, year built, rooms; the target is a unit-scale price.
+    """Flats: area in square metres, distance to the centre in metres, year, rooms; the target is a unit-scale price.
 
     `standard` gives the columns with mean zero and standard deviation one.
     """
@@ -116,8 +128,10 @@ def table(step: int, *, n: int = 64, standard: bool = False, seed: int = 9) -> t
     return (columns if standard else raw), price.unsqueeze(1)
 
 
-def picture(step: int, *, points: int = 512, waves: float = 9.0, scale: float = 1.0, seed: int = 10) -> tuple[Tensor, Tensor]:
-    """A picture as a function: places in -scale ... scale, and the brightness there, made of waves of high frequency."""
+def picture(
+    step: int, *, points: int = 512, waves: float = 9.0, scale: float = 1.0, seed: int = 10
+) -> tuple[Tensor, Tensor]:
+    """A picture as a function: places in -scale ... scale, and the brightness there, made of short waves."""
     stream = _stream(step, seed)
     places = 2 * torch.rand(points, 2, generator=stream) - 1
     x, y = places.unbind(1)

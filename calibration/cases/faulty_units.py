@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from calibration.cases.faulty_pair import Faults, adam
 from calibration.cases.faulty_tasks import clusters, curves, images, memories, spots
@@ -36,7 +36,7 @@ def _he(net: nn.Module) -> None:
     "layer-dead-uniform-minus-to-zero",
     "mlp",
     "layer-dead input-blind",
-    why="uniform_(-0.2, 0) where (-0.2, 0.2) was meant: negative weights on inputs in 0 ... 1, all units off (report 41)",
+    why="uniform_(-0.2, 0) for (-0.2, 0.2): negative weights on inputs in 0 ... 1, all units off (report 41).",
     sound="Weights from -0.2 ... 0.2; inputs in 0 ... 1 are not centred, which is harmless here.",
     training=adam(_between_0_and_1),
 )
@@ -69,15 +69,15 @@ class _Intensities(nn.Module):
     "layer-dead-relu-output",
     "mlp",
     "layer-dead input-blind gradient-blocked",
-    why="A ReLU on the output of a regression, and a bias that keeps it below zero: it predicts 0 for ever (report 40).",
+    why="A ReLU on the output of a regression and a bias that keeps it below zero: it predicts 0 for ever (report 40).",
     sound="A linear output whose bias starts at the mean of the targets.",
     training=adam(COUNTS, rate=5e-3, steps=250),
 )
 def _relu_output(*, mended: bool) -> tuple[Any, ...]:
-    net = _Intensities((lambda y: y) if mended else F.relu)
+    net = _Intensities((lambda y: y) if mended else functional.relu)
     if mended:
         nn.init.constant_(net.out.bias, 3.0)
-    return net, *COUNTS(0), F.mse_loss
+    return net, *COUNTS(0), functional.mse_loss
 
 
 class _SpotDetector(nn.Module):
@@ -95,14 +95,14 @@ class _SpotDetector(nn.Module):
         nn.init.constant_(self.score.bias, prior)
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
-        h = F.relu(self.stem(image))
+        h = functional.relu(self.stem(image))
         for conv in self.tower:
-            h = F.relu(conv(h))
+            h = functional.relu(conv(h))
         return {"heatmap": self.score(h)}
 
 
 def _heatmap_loss(output: dict[str, Tensor], target: Tensor) -> Tensor:
-    return F.binary_cross_entropy_with_logits(output["heatmap"], target, reduction="sum") / target.sum()
+    return functional.binary_cross_entropy_with_logits(output["heatmap"], target, reduction="sum") / target.sum()
 
 
 @FAULTS.pair(
@@ -141,7 +141,7 @@ class _IRnn(nn.Module):
     training=adam(memories),
 )
 def _rnn_bias(*, mended: bool) -> tuple[Any, ...]:
-    return _IRnn(0.0 if mended else -10.0), *memories(0), F.cross_entropy
+    return _IRnn(0.0 if mended else -10.0), *memories(0), functional.cross_entropy
 
 
 @FAULTS.pair(
@@ -149,7 +149,7 @@ def _rnn_bias(*, mended: bool) -> tuple[Any, ...]:
     "cnn",
     "layer-dead input-blind",
     why="normal_(bias, -20, 0.02): mean and std of another framework's order; the second of three layers is off.",
-    sound="Biases zero.",
+    sound="All biases are zero.",
     training=adam(images, rate=1e-3),
 )
 def _one_of_three(*, mended: bool) -> tuple[Any, ...]:
@@ -169,14 +169,14 @@ class _SparseAutoencoder(nn.Module):
 
     def __init__(self, threshold: float) -> None:
         super().__init__()
-        rows = F.normalize(torch.randn(192, 24), dim=1)
+        rows = functional.normalize(torch.randn(192, 24), dim=1)
         self.w_enc = nn.Parameter(rows.t().clone())
         self.b_enc = nn.Parameter(torch.full((192,), -threshold))
         self.w_dec = nn.Parameter(0.3 * rows.clone())
         self.b_dec = nn.Parameter(torch.zeros(24))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        code = F.relu((x - self.b_dec) @ self.w_enc + self.b_enc)
+        code = functional.relu((x - self.b_dec) @ self.w_enc + self.b_enc)
         return code @ self.w_dec + self.b_dec, code
 
 
@@ -215,7 +215,7 @@ def _lopsided(*, mended: bool) -> tuple[Any, ...]:
     with torch.no_grad():
         first.weight.copy_(torch.rand(80, 64) * 0.3 - (0.15 if mended else 0.18))
         first.bias.zero_()
-    return nn.Sequential(first, nn.ReLU(), nn.Linear(80, 6)), *_between_0_and_1(0), F.cross_entropy
+    return nn.Sequential(first, nn.ReLU(), nn.Linear(80, 6)), *_between_0_and_1(0), functional.cross_entropy
 
 
 @FAULTS.pair(
@@ -252,8 +252,8 @@ class _ConvTrunk(nn.Module):
             self.norm.bias.copy_(torch.randn(32) * 1.5 + shift)
 
     def forward(self, x: Tensor) -> Tensor:
-        h = F.relu(self.norm(self.a(x)))
-        h = F.relu(self.b(h))
+        h = functional.relu(self.norm(self.a(x)))
+        h = functional.relu(self.b(h))
         return self.head(h.mean((2, 3)))
 
 
@@ -266,7 +266,7 @@ class _ConvTrunk(nn.Module):
     training=adam(images, rate=1e-3, steps=100),
 )
 def _batchnorm_shift(*, mended: bool) -> tuple[Any, ...]:
-    return _ConvTrunk(0.0 if mended else -6.0), *images(0), F.cross_entropy
+    return _ConvTrunk(0.0 if mended else -6.0), *images(0), functional.cross_entropy
 
 
 CASES = FAULTS.cases

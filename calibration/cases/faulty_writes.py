@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from calibration.cases.faulty_pair import Faults, adam, sgd
 from calibration.cases.faulty_tasks import clusters, curves, images, memories, spots, tokens
@@ -47,14 +47,14 @@ class _Forgetful(nn.Module):
     "init-lost-forget-bias",
     "rnn",
     "init-lost recurrent-decay",
-    why="The constructor opens the forget gates, then model.apply sets every bias of a Linear to zero (reports 26, 44).",
+    why="The constructor opens the forget gates, then model.apply zeroes every bias of a Linear (reports 26, 44).",
     sound="The generic pass runs over the output layer alone.",
     training=adam(LONG_MEMORIES, rate=3e-3, steps=100),
 )
 def _forget_bias(*, mended: bool) -> tuple[Any, ...]:
     net = _Forgetful()
     (net.out if mended else net).apply(_generic)
-    return net, *LONG_MEMORIES(0), F.cross_entropy
+    return net, *LONG_MEMORIES(0), functional.cross_entropy
 
 
 class _Branch(nn.Module):
@@ -71,7 +71,7 @@ class _Branch(nn.Module):
         nn.init.zeros_(self.fc2.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.fc2(F.relu(self.fc1(x)))
+        return x + self.fc2(functional.relu(self.fc1(x)))
 
 
 @FAULTS.pair(
@@ -105,7 +105,7 @@ class _TimeStep(nn.Module):
         nn.init.uniform_(self.proj.weight, -0.5, 0.5)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.softplus(self.proj(x[..., :4]))
+        return functional.softplus(self.proj(x[..., :4]))
 
 
 class _Selective(nn.Module):
@@ -138,7 +138,7 @@ def _step_sizes(*, mended: bool) -> tuple[Any, ...]:
         if isinstance(m, nn.Linear) and not (mended and getattr(m.bias, "_no_reinit", False)):
             nn.init.normal_(m.weight, std=0.3)
             nn.init.zeros_(m.bias)
-    return net, *memories(0), F.cross_entropy
+    return net, *memories(0), functional.cross_entropy
 
 
 @FAULTS.pair(
@@ -166,7 +166,7 @@ def _tied_decoder(*, mended: bool) -> tuple[Any, ...]:
         def forward(self, ids: Tensor) -> Tensor:
             return self.decode(self.norm(self.hidden(self.embed(ids)))).mT
 
-    return Small(), *tokens(0), F.cross_entropy
+    return Small(), *tokens(0), functional.cross_entropy
 
 
 @FAULTS.pair(
@@ -202,7 +202,7 @@ def _lost_prior(*, mended: bool) -> tuple[Any, ...]:
             return {"map": self.head(self.body(x))}
 
     def loss(output: dict[str, Tensor], target: Tensor) -> Tensor:
-        return F.binary_cross_entropy_with_logits(output["map"], target, reduction="sum") / target.sum()
+        return functional.binary_cross_entropy_with_logits(output["map"], target, reduction="sum") / target.sum()
 
     return Detector(), *spots(0), loss
 
@@ -235,9 +235,9 @@ def _own_draw(*, mended: bool) -> tuple[Any, ...]:
                 self.post_init()
 
         def forward(self, x: Tensor) -> Tensor:
-            return self.c(F.relu(self.b(F.relu(self.a(x)))))
+            return self.c(functional.relu(self.b(functional.relu(self.a(x)))))
 
-    return Tagger(), *clusters(0), F.cross_entropy
+    return Tagger(), *clusters(0), functional.cross_entropy
 
 
 @FAULTS.pair(
@@ -246,7 +246,7 @@ def _own_draw(*, mended: bool) -> tuple[Any, ...]:
     "init-skipped signal-fades",
     why="encoder.apply(init) and no decoder.apply(init): half of a deep autoencoder keeps the default weights.",
     sound="init runs over the whole model.",
-    training=adam(None, rate=1e-3, steps=60),
+    training=adam(None, rate=1e-3, steps=40),
 )
 def _encoder_only(*, mended: bool) -> tuple[Any, ...]:
     def init(m: nn.Module) -> None:
@@ -296,14 +296,14 @@ def _type_equality(*, mended: bool) -> tuple[Any, ...]:
         if isinstance(m, nn.Linear) if mended else type(m) is nn.Linear:
             nn.init.kaiming_normal_(m.weight, nonlinearity="linear" if m is net[-1] else "relu")
             nn.init.zeros_(m.bias)
-    return net, *clusters(0), F.cross_entropy
+    return net, *clusters(0), functional.cross_entropy
 
 
 @FAULTS.pair(
     "init-skipped-transposed",
     "gan",
     "init-skipped",
-    why="The generator's init asks for nn.Conv2d; its transposed convolutions keep the default (half of them, by name).",
+    why="The generator's init asks for nn.Conv2d and one name; its other transposed convolutions keep the default.",
     sound="The init asks for both kinds of convolution.",
     no_training="batch norm behind every layer makes the scale of the weights matter little within a short training",
 )
@@ -325,12 +325,12 @@ def _transposed(*, mended: bool) -> tuple[Any, ...]:
         def forward(self, z: Tensor) -> Tensor:
             x = z[:, :, None, None]
             for layer, norm in zip((self.project, self.up1, self.up2, self.smooth), self.norms, strict=True):
-                x = F.relu(norm(layer(x)))
+                x = functional.relu(norm(layer(x)))
             return torch.tanh(self.rgb(x))
 
     z, _ = clusters(0, n=16, features=16)
     pictures, _ = images(0, n=16, size=8)
-    return Generator(), z, torch.tanh(pictures), F.mse_loss
+    return Generator(), z, torch.tanh(pictures), functional.mse_loss
 
 
 @FAULTS.pair(

@@ -119,10 +119,11 @@ def test_a_check_that_did_not_end_is_told_and_names_nothing() -> None:
     assert overall([lost]).named == []
 
 
-def test_stored_results_are_read_back_as_they_were_but_for_the_time() -> None:
+def test_stored_results_are_read_back_as_they_were_but_for_times_and_sentences() -> None:
     back = read(json.loads(json.dumps(stored(TABLE))))
     assert [back[one.name].proof for one in TABLE] == [one.proof for one in TABLE]
-    assert [back[one.name].checked.said for one in TABLE] == [one.checked.said for one in TABLE]
+    assert rule_scores(list(back.values()), GRAVEST) == rule_scores(TABLE, GRAVEST)
+    assert foretold(list(back.values()), GRAVEST) == foretold(TABLE, GRAVEST)
 
 
 def test_the_page_has_a_row_for_every_network_and_says_which_label_is_not_proven() -> None:
@@ -143,11 +144,11 @@ def test_what_was_said_under_several_seeds_is_said_once() -> None:
 
 def test_a_crash_a_death_and_a_timeout_are_answers_and_the_other_cases_go_on() -> None:
     tasks = [("fine", 1), ("crash", 2), ("die", 3), ("sleep", 4), ("fine", 5), ("fine", 6)]
-    answers = [answer for _, _, answer in work(job, tasks, limit_s=15.0, processes=2)]
+    answers = [answer for _, _, answer in work(job, tasks, limit_s=1.5, processes=2)]
     assert [answers[0], *answers[4:]] == [1, 5, 6]
     assert answers[1].startswith("ValueError: no such layer (test_calibrate.py:")
     assert answers[2] == "the process died (exit code 3)"
-    assert answers[3] == "took more than 15 s"
+    assert answers[3] == "took more than 1.5 s"
 
 
 def test_every_contradiction_of_a_table_is_listed() -> None:

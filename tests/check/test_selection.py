@@ -19,7 +19,8 @@ def finding(name: str, *where: str) -> Finding:
     return Finding(code=KNOWN[name], name=name, severity="warn", where=where, message="m")
 
 
-FADES, GROWS, DEAD = finding("signal-fades", "a.fc", "b"), finding("signal-grows", "b.fc"), finding("dead-units", "b.act")
+FADES, GROWS = finding("signal-fades", "a.fc", "b"), finding("signal-grows", "b.fc")
+DEAD = finding("dead-units", "b.act")
 ALL = (FADES, GROWS, DEAD)
 
 

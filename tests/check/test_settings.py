@@ -66,8 +66,8 @@ def test_without_any_table_everything_is_selected(tmp_path: Path) -> None:
          f"  legal: a list of {LEGAL}"),
         ("select = []", f"select is not legal\n  where: {{f}}: tool.initscope.select\n  got:   []\n"
          f"  legal: a list of {LEGAL}"),
-        ("ignore = ['dead-unit']", f"unknown rule 'dead-unit'\n  where: {{f}}: tool.initscope.ignore\n  legal: {LEGAL}\n"
-         "  do:    did you mean 'dead-units'? initscope list rules shows them all"),
+        ("ignore = ['dead-unit']", "unknown rule 'dead-unit'\n  where: {f}: tool.initscope.ignore\n"
+         f"  legal: {LEGAL}\n  do:    did you mean 'dead-units'? initscope list rules shows them all"),
         ("ignore = [1]", f"ignore is not legal\n  where: {{f}}: tool.initscope.ignore\n  got:   [1]\n"
          f"  legal: a list of {LEGAL}"),
         ("fail-on = 'warning'", "fail-on is not legal\n  where: {f}: tool.initscope.fail-on\n  got:   'warning'\n"
@@ -88,7 +88,8 @@ def test_without_any_table_everything_is_selected(tmp_path: Path) -> None:
          "  where: {f}: tool.initscope.per-path-ignores.\"a\".reason\n  got:   ' '\n  legal: a sentence\n"
          "  do:    say why these rules are wrong there"),
         ("per-path-ignores = { a = { rules = ['INI3'], reasn = 'r' } }", "unknown key 'reasn'\n"
-         "  where: {f}: tool.initscope.per-path-ignores.\"a\"\n  legal: reason, rules\n  do:    did you mean 'reason'?"),
+         "  where: {f}: tool.initscope.per-path-ignores.\"a\"\n  legal: reason, rules\n"
+         "  do:    did you mean 'reason'?"),
         ("per-path-ignores = { a = { rules = ['nix'], reason = 'r' } }", "unknown rule 'nix'\n"
          f"  where: {{f}}: tool.initscope.per-path-ignores.\"a\".rules\n  legal: {LEGAL}\n"
          "  do:    initscope list rules shows them all"),
@@ -105,7 +106,8 @@ def test_a_table_that_is_none_and_a_file_that_is_no_toml_are_refused(tmp_path: P
     path = written(tmp_path, "[tool]\ninitscope = 3\n")
     with pytest.raises(UsageError) as refused:
         find_settings(tmp_path, known=KNOWN)
-    assert str(refused.value) == f"the table is not legal\n  where: {path}: tool.initscope\n  got:   3\n  legal: a table"
+    where = f"{path}: tool.initscope"
+    assert str(refused.value) == f"the table is not legal\n  where: {where}\n  got:   3\n  legal: a table"
     written(tmp_path, "[tool\n")
     with pytest.raises(UsageError) as refused:
         find_settings(tmp_path, known=KNOWN)

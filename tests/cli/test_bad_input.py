@@ -25,7 +25,7 @@ COMMAND_LINES = [
     (
         ["rnu"],
         "unknown command 'rnu'\n"
-        "  legal: data, doctor, explain, export, list, plan, report, run, schema\n"
+        "  legal: check, data, doctor, explain, export, list, plan, report, run, schema\n"
         "  do:    did you mean 'run'?",
     ),
     (

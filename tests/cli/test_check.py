@@ -32,7 +32,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
     seen: Asked = {"report": USUAL}
 
     def check_source(source: str, **given: Any) -> CheckReport:
-        print("the user's own words")
+        print("the user's own words")  # noqa: T201  # as a factory may
         seen.update(given, source=source)
         report: CheckReport = seen["report"]
         return report
@@ -46,8 +46,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
 
 
 def test_the_options_reach_the_check_as_they_were_typed(program: Program, asked: Asked) -> None:
-    program("check", "n:b", "--input", "8,3", "--input", "8,5:int64", "--batch", "n:batch", "--loss", "mse", "--seed", "3",
-            "--device", "cpu", "--select", "INI3,dead-units", "--ignore", "INI402")  # fmt: skip
+    typed = "n:b --input 8,3 --input 8,5:int64 --batch n:batch --loss mse --seed 3 --device cpu"
+    program("check", *typed.split(), "--select", "INI3, dead-units", "--ignore", "INI402")
     del asked["report"]
     assert asked.pop("progress") is None  # stderr is no terminal
     assert asked == {
@@ -146,8 +146,8 @@ def test_a_crashed_rule_is_no_pass_even_where_a_baseline_is_written(program: Pro
         (["--select", "signal-fade"], f"unknown rule 'signal-fade'\n  where: --select\n  legal: {LEGAL}\n"
          "  do:    did you mean 'signal-fades'? initscope list rules shows them all"),
         (["--ignore", " , "], f"--ignore names no rule\n  got:   ' , '\n  legal: {LEGAL}"),
-        (["--baseline", "none.json"], "cannot read the baseline\n  where: none.json\n  got:   No such file or directory\n"
-         "  do:    write it again with --write-baseline FILE"),
+        (["--baseline", "none.json"], "cannot read the baseline\n  where: none.json\n"
+         "  got:   No such file or directory\n  do:    write it again with --write-baseline FILE"),
         (["--fix-plan", "--format", "json"], "--fix-plan is a format of its own\n  got:   --format json\n"
          "  do:    leave one out"),
     ],
@@ -207,5 +207,3 @@ def test_the_schema_of_a_check_is_printed(program: Program) -> None:
     assert json.loads(program("schema").out)["required"] == ["conditions"]
     legal = "unknown schema 'chek'\n  legal: check, study\n  do:    did you mean 'check'?"
     assert_refused(program, ["schema", "chek"], legal)
-
-

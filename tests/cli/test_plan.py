@@ -258,6 +258,6 @@ def test_an_unknown_name_and_list_are_refused(program: Program) -> None:
     assert_refused(
         program,
         ["list", "initialisers"],
-        "unknown list 'initialisers'\n  legal: datasets, initializers, models, studies\n"
+        "unknown list 'initialisers'\n  legal: datasets, initializers, models, rules, studies\n"
         "  do:    did you mean 'initializers'?",
     )

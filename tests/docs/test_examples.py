@@ -12,6 +12,7 @@ import pytest
 from tests.docs.pages import REPOSITORY, page_blocks, write_files
 from tools import docs
 
+PAGES = ("README.md", "docs/studies.md", "docs/initialising.md", "docs/check.md", "docs/reproducibility.md")
 USE_OF_THE_EXAMPLES = """
 import torch
 from initscope.datasets.source import load
@@ -74,7 +75,7 @@ def shortened(arguments: list[str]) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", ["README.md", "docs/studies.md", "docs/initialising.md", "docs/reproducibility.md"])
+@pytest.mark.parametrize("page", PAGES)
 def test_every_command_of_a_page_ends_well(page: str, tmp_path: Path) -> None:
     write_files(page, tmp_path)
     write_images(tmp_path / "my-images.csv")
@@ -84,7 +85,7 @@ def test_every_command_of_a_page_ends_well(page: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", ["README.md", "docs/studies.md", "docs/initialising.md", "docs/reproducibility.md"])
+@pytest.mark.parametrize("page", PAGES)
 def test_the_python_of_a_page_runs(page: str, tmp_path: Path) -> None:
     write_files(page, tmp_path)
     pieces = [block.text for block in page_blocks(page, "python") if block.file is None]

@@ -62,7 +62,7 @@ def test_a_link_to_nowhere_is_found(tmp_path: Path) -> None:
 def test_every_page_is_reached_from_the_index_of_its_folder() -> None:
     docs_folder = REPOSITORY / "docs"
     reached = {"index.md"}
-    for index in (docs_folder / "index.md", docs_folder / "initializers" / "index.md"):
+    for index in (docs_folder / name / "index.md" for name in ("", "initializers", "rules")):
         links = links_of(index.read_text(encoding="utf-8"))
         reached |= {(index.parent / link).resolve().relative_to(REPOSITORY).as_posix().removeprefix("docs/")
                     for link in links if link.endswith(".md")}  # fmt: skip

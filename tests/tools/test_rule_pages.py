@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from initscope.report.findings.rule_info import RuleInfo
+from initscope.cli.catalogues import rule_infos
+from initscope.report.findings.rule_info import FAMILIES, RuleInfo
 from initscope.report.findings.rule_page import rule_markdown, rule_text
 from tests.report.findings.made_up import DOC, RULES
 from tools import rule_pages
@@ -93,7 +94,8 @@ def test_the_terminal_shows_the_same_sections_within_the_width() -> None:
 def test_the_index_lists_every_rule_by_family() -> None:
     text = rule_pages.index_text(RULES)
     row = "| INI301 | [`signal-fades`](signal-fades.md) | error | Finds signals that fade on their way. |"
-    assert f"## Signal and gradient scale\n\n| code | rule | at most | what it finds |\n|---|---|---|---|\n{row}" in text
+    head = "## Signal and gradient scale\n\n| code | rule | at most | what it finds |\n|---|---|---|---|\n"
+    assert head + row in text
     assert text.count("](") == len(RULES) + 1
 
 
@@ -133,3 +135,14 @@ def test_writing_makes_the_pages_fresh_and_removes_those_of_no_rule(
     assert rule_pages.main([]) == 0
     assert rule_pages.main(["--check"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "docs/rules is fresh"
+
+
+def test_the_pages_in_the_documents_are_those_of_the_rules() -> None:
+    assert rule_pages.stale(rule_pages.wanted(rule_infos()), rule_pages.PAGES) == []
+
+
+@pytest.mark.parametrize("rule", rule_infos(), ids=lambda rule: rule.name)
+def test_the_docstring_of_every_rule_has_every_section(rule: RuleInfo) -> None:
+    assert rule_pages.gaps(rule) == []
+    assert rule.code.startswith(tuple(FAMILIES))
+    assert rule.summary.endswith(".") and len(rule.summary) <= 160

@@ -32,13 +32,10 @@ def locator(model: nn.Module, builds: Builds | Absent) -> Callable[[str], Locati
 
 
 def _class_of(model: nn.Module, path: str) -> Location | None:
-    parts = path.split(".") if path else []
+    parts, modules = path.split(".") if path else [], dict(model.named_modules())
     for length in range(len(parts), -1, -1):
-        try:
-            module = model.get_submodule(".".join(parts[:length]))
-        except AttributeError:
-            continue
-        place = _source(type(module))
+        module = modules.get(".".join(parts[:length]))
+        place = None if module is None else _source(type(module))
         if place is not None:
             return place
     return None

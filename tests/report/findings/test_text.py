@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from initscope.records.finding import CheckReport
+from initscope.records.finding import CheckReport, Skipped
 from initscope.report.findings.code_lines import fold_code
 from initscope.report.findings.concise import concise
 from initscope.report.findings.fix_plan import fix_plan
@@ -80,6 +80,16 @@ def test_no_line_is_longer_than_the_width(report: CheckReport, width: int) -> No
     assert [line for line in text(printing(report, width=width)).splitlines() if len(line) > width] == []
 
 
+def test_a_long_cure_is_cut_and_says_where_the_whole_is() -> None:
+    def rows(count: int) -> list[str]:
+        fix = "\n".join(f"model.fc{index}.reset_parameters()" for index in range(count))
+        lines = text(printing(replace(SOUND, findings=(replace(FADES, fix=fix),)))).splitlines()
+        return [line[12:] for line in lines if "reset_parameters" in line or "more lines" in line]
+
+    assert len(rows(8)) == 8 and rows(8)[-1] == "model.fc7.reset_parameters()"
+    assert rows(9)[-2:] == ["model.fc5.reset_parameters()", "# ... 3 more lines: --fix-plan prints them all"]
+
+
 def test_code_that_cannot_be_broken_stays_whole() -> None:
     fix = f"model.{'x' * 120} = 1"
     assert f"  fix       {fix}" in text(printing(replace(USUAL, findings=(replace(FADES, fix=fix),)))).splitlines()
@@ -98,6 +108,17 @@ def test_signs_that_steer_a_terminal_are_left_out() -> None:
     assert "\x07" not in text(printing(report)) + concise(printing(report))
 
 
+def test_a_very_narrow_terminal_still_gets_the_report() -> None:
+    assert text(printing(width=3)) == text(printing(width=60))
+
+
+def test_what_silenced_findings_is_told_once_a_reason() -> None:
+    reasons = ("in the baseline", "follows from signal-fades at a", "follows from signal-fades at b", "in the baseline")
+    report = replace(SOUND, silenced=tuple((FADES, reason) for reason in reasons))
+    said = "silenced     2 findings (in the baseline); 2 findings (follows from signal-fades)"
+    assert said in text(printing(report)).splitlines()
+
+
 def test_a_rule_that_crashed_is_named_and_counted() -> None:
     lines = text(printing(AWKWARD)).splitlines()
     assert "crashed      clones-in-series: ZeroDivisionError: no way" in lines
@@ -105,8 +126,6 @@ def test_a_rule_that_crashed_is_named_and_counted() -> None:
 
 
 def test_reasons_for_not_judging_beyond_four_are_counted() -> None:
-    from initscope.records.finding import Skipped
-
     skipped = tuple(Skipped(rule=f"r{i}", reason=f"reason {i}") for i in range(6))
     lines = text(printing(replace(SOUND, skipped=skipped))).splitlines()
     assert lines[3:8] == [

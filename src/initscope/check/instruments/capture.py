@@ -26,6 +26,11 @@ from initscope.modules.arguments import leaves
 class Capture(TorchDispatchMode):
     """Records into `recording` every operator called while it is entered, dropout replaced by its mean."""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Keeps torch from importing its compiler, over a second, at the first operator."""
+        return False
+
     def __init__(self, recording: Recording) -> None:
         super().__init__()
         self.recording = recording

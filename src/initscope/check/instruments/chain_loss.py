@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from initscope.check.evidence import Evidence
 from initscope.check.instruments.chains import Head, Station, heads, layer_gains
@@ -35,6 +36,12 @@ class ChainChange:
         """Names of the guilty layers, each once."""
         return tuple(dict.fromkeys(one.name for one in self.guilty if one.name))
 
+    @property
+    def repeats(self) -> bool:
+        """Whether one weight stands in the chain three times or more: a recurrence."""
+        used = [one.op.weight for one in self.stations if one.kind == "layer"]
+        return any(used.count(weight) > 2 for weight in set(used))
+
 
 def forward_changes(evidence: Evidence) -> Iterator[ChainChange]:
     """Yields each chain's change of the signal between samples; one chain of several heads comes once.
@@ -43,9 +50,8 @@ def forward_changes(evidence: Evidence) -> Iterator[ChainChange]:
     chain starts above one (unless the samples become alike), a gain up to the signal's own size.
     """
     for head in _distinct(evidence):
-        stations = head.fed_by.since_norm()
-        last = stations[-1]
-        if len(stations) < 2 or not math.isfinite(last.gain):
+        stations = _without_tail(head.fed_by.since_norm())
+        if len(stations) < 2 or not math.isfinite(stations[-1].gain):
             continue
         decades = _counted(evidence, stations)
         rank = sorted(layer_gains(stations), key=lambda pair: -pair[1] * math.copysign(1.0, decades))
@@ -64,7 +70,7 @@ def backward_changes(evidence: Evidence) -> Iterator[ChainChange]:
         kept = [one for one in kept if math.isfinite(one.back)]
         if len(kept) < 2 or kept[-1].back <= 0:
             continue
-        neutral = sum(_neutral_jump(first, second) for first, second in zip(kept, kept[1:], strict=False))
+        neutral = sum(_neutral_jump(first, second) for first, second in pairwise(kept))
         if kept[0].back <= 0:
             if min((one.back for one in kept if one.back > 0), default=1.0) > 1e-30:
                 continue
@@ -73,7 +79,7 @@ def backward_changes(evidence: Evidence) -> Iterator[ChainChange]:
             decades = math.log10(kept[0].back / kept[-1].back) - neutral
         steps = [
             (first, math.log10(first.back / second.back))
-            for first, second in zip(kept, kept[1:], strict=False)
+            for first, second in pairwise(kept)
             if first.back > 0 and second.back > 0 and second.kind != "neutral"
         ]
         rank = sorted(steps, key=lambda pair: -pair[1] * math.copysign(1.0, decades))
@@ -94,6 +100,12 @@ def _distinct(evidence: Evidence) -> Iterator[Head]:
         if head.fed_by.value not in seen:
             seen.add(head.fed_by.value)
             yield head
+
+
+def _without_tail(stations: tuple[Station, ...]) -> tuple[Station, ...]:
+    """The stations without the poolings and joins at their end."""
+    end = max((number for number, one in enumerate(stations) if one.kind != "neutral"), default=0)
+    return stations[: end + 1]
 
 
 def _counted(evidence: Evidence, stations: tuple[Station, ...]) -> float:

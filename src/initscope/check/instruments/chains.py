@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 from initscope.check.evidence import Evidence, ParameterFacts
@@ -38,6 +39,7 @@ class Station:
     back     root mean square of the loss's gradient there; NaN where none arrived
     layers   linear layers passed since the start of the chain or the last normalisation
     skips    sums passed since then that a shorter way joins
+    branch   of a sum that a shorter way joins, the last layer of the branch that is added, None where it has none
     previous the station before, None for the first
     """
 
@@ -50,6 +52,7 @@ class Station:
     back: float
     layers: int
     skips: int
+    branch: Station | None
     previous: Station | None
 
     def chain(self) -> tuple[Station, ...]:
@@ -153,18 +156,23 @@ class _Walk:
         fresh = kind == "norm" and gain == 0.0
         passed = before.layers if before is not None and not fresh else 0
         skipped = before.skips if before is not None and not fresh else 0
+        joined = self._branch(op) if kind == "sum" else None
         return Station(
             value=value, op=op, kind=kind, name=_owner(op.weight) if kind == "layer" else "", signal=signal, gain=gain,
             back=back.rms if back is not None else math.nan, layers=passed + (kind == "layer"),
-            skips=skipped + (kind == "sum" and self._skip(op)), previous=before,
+            skips=skipped + (joined is not None), branch=joined, previous=before,
         )  # fmt: skip
 
-    def _skip(self, op: Op) -> bool:
-        """Whether one operand of the sum was made from the other's station."""
+    def _branch(self, op: Op) -> Station | None:
+        """The end of the way that the other operand of the sum, made from it or standing before it, is joined by."""
         stations = [self.at[index] for index in self.trace.data_operands(op) if index in self.at]
-        return len(stations) > 1 and any(
-            one is not other and one in other.chain()[-8:] for one in stations for other in stations
-        )
+        for one in stations:
+            for other in stations:
+                if one is not other and other in one.chain()[-9:-1]:
+                    last = (station for station in one.chain()[::-1] if station.kind == "layer" or station is other)
+                    found = next(last)
+                    return found if found is not other else one
+        return None
 
     def _gain(self, op: Op, kind: StationKind, before: Station, forward: Moments | None, signal: float) -> float:
         if kind == "neutral" or forward is None:
@@ -185,7 +193,7 @@ class _Walk:
     def _kept_by_norm(self, op: Op, before: Station, forward: Moments) -> float:
         """What a normalisation does not give back: what epsilon floored, and what is common to all samples."""
         if not before.gain < 0 or forward.rms <= 0:
-            return before.gain if not before.gain == before.gain or before.gain == LOWEST else 0.0
+            return before.gain if math.isnan(before.gain) or before.gain == LOWEST else 0.0
         start = self.trace.values[before.chain()[0].value].forward
         gains = [facts.rms for index in op.operands for path in self.trace.values[index].parameters
                  if (facts := self.parameters.get(path)) is not None and not facts.role.endswith("bias")]  # fmt: skip
@@ -267,6 +275,6 @@ def _count(shape: tuple[int, ...]) -> int:
 
 def layer_gains(chain: tuple[Station, ...]) -> Iterator[tuple[Station, float]]:
     """Yields the layers and sums of a chain with the decades each one gained over the station before."""
-    for first, second in zip(chain, chain[1:], strict=False):
+    for first, second in pairwise(chain):
         if second.kind in ("layer", "sum") and math.isfinite(second.gain) and math.isfinite(first.gain):
             yield second, second.gain - first.gain

@@ -17,6 +17,7 @@ from torch import Tensor
 from initscope.check.evidence import Absent, Escape, UnitGroups
 from initscope.check.instruments.capture import run_captured
 from initscope.check.instruments.copies import distances, equal_at_start
+from initscope.check.instruments.facts import peak_and_rms
 from initscope.check.instruments.expected_dropout import ExpectedDropout
 from initscope.check.instruments.recording import Recording, grad_state
 from initscope.check.instruments.subject import Subject
@@ -77,7 +78,7 @@ def _zeros(subject: Subject) -> dict[str, bool]:
 
 def _finite_gradients(subject: Subject) -> bool:
     gradients = (grad_state(parameter) for parameter in subject.model.parameters())
-    return all(bool(torch.isfinite(one.sum())) for one in gradients if one is not None)
+    return all(bool(torch.isfinite(one.sum())) or bool(torch.isfinite(one).all()) for one in gradients if one is not None)
 
 
 def _step(subject: Subject) -> None:
@@ -86,13 +87,17 @@ def _step(subject: Subject) -> None:
             gradient = grad_state(parameter)
             if gradient is None or not parameter.requires_grad:
                 continue
-            peak = float(gradient.abs().max())
+            peak, _ = peak_and_rms(torch.view_as_real(gradient) if gradient.is_complex() else gradient)
             if peak > 0 and math.isfinite(peak):
-                parameter.sub_((gradient / peak).to(parameter.dtype), alpha=STEP * _scale(parameter))
+                step = STEP * _scale(parameter) / peak
+                if math.isfinite(step):
+                    parameter.add_(gradient.to(parameter.dtype), alpha=-step)
+                else:  # a gradient so small that its inverse leaves the numbers
+                    parameter.sub_(gradient.to(parameter.dtype) / peak, alpha=STEP * _scale(parameter))
 
 
 def _scale(parameter: Tensor) -> float:
-    size = float(parameter.abs().square().mean().sqrt()) if parameter.dtype != torch.float16 else float(parameter.float().square().mean().sqrt())
+    _, size = peak_and_rms(torch.view_as_real(parameter.detach()) if parameter.is_complex() else parameter.detach())
     if size > 0:
         return min(size, 1.0)
     fan_in = parameter.numel() / parameter.shape[0] if parameter.ndim > 1 else 1.0

@@ -35,6 +35,11 @@ def _probability(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> float:
 class ExpectedDropout(TorchDispatchMode):
     """While it is entered, dropout leaves its input as it is on average."""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Keeps torch from importing its compiler, over a second, at the first operator."""
+        return False
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -24,15 +25,16 @@ def parameter_facts(model: nn.Module) -> dict[str, ParameterFacts]:
     names: dict[int, list[str]] = {}
     for path, parameter in model.named_parameters(remove_duplicate=False):
         names.setdefault(id(parameter), []).append(path)
+    owners = {path: type(module).__name__ for path, module in model.named_modules()}
     found: dict[str, ParameterFacts] = {}
     for path, tensor in model.named_parameters():
         slot = slots.get(path)
         found[path] = replace(
-            _facts(model, path, tensor), tied=tuple(one for one in names[id(tensor)] if one != path),
+            _facts(owners, path, tensor), tied=tuple(one for one in names[id(tensor)] if one != path),
             role=slot.role if slot else "other", fan_in=slot.fan_in if slot else None, fan_out=slot.fan_out if slot else None,
         )  # fmt: skip
     for path, tensor in model.named_buffers():
-        found[path] = replace(_facts(model, path, tensor), buffer=True, role="buffer")
+        found[path] = replace(_facts(owners, path, tensor), buffer=True, role="buffer")
     return found
 
 
@@ -49,18 +51,31 @@ def _with_gradient(facts: ParameterFacts, parameter: Tensor, used: frozenset[str
     if gradient is None:
         return replace(facts, used=reads, grad="none")
     plain = torch.view_as_real(gradient) if gradient.is_complex() else gradient
-    peak = float(plain.abs().max()) if plain.numel() else 0.0
-    rms = peak * float((plain.double() / peak).square().mean().sqrt()) if 0 < peak < float("inf") else peak
+    peak, rms = peak_and_rms(plain)
     return replace(
         facts, used=reads, grad="zero" if peak == 0 else "some", grad_rms=rms, grad_max=peak, grad_fingerprint=fingerprint(gradient)
     )
 
 
-def _facts(model: nn.Module, path: str, tensor: Tensor) -> ParameterFacts:
+def peak_and_rms(tensor: Tensor) -> tuple[float, float]:
+    """Returns the largest magnitude and the root mean square, without a copy of the size of `tensor` where none is needed."""
+    if tensor.numel() == 0:
+        return 0.0, 0.0
+    wide = tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.float()
+    low, high = (float(one) for one in torch.aminmax(wide))
+    peak = max(abs(low), abs(high))
+    if not 0 < peak < float("inf"):
+        return peak, peak
+    scale = 1.0 if 1e-12 < peak < 1e12 else peak
+    size = float(torch.linalg.vector_norm(wide if scale == 1.0 else wide / scale))
+    return peak, scale * size / tensor.numel() ** 0.5
+
+
+def _facts(owners: Mapping[str, str], path: str, tensor: Tensor) -> ParameterFacts:
     module, _, _ = path.rpartition(".")
     basic = ParameterFacts(
         path=path, shape=() if _is_lazy(tensor) else tuple(tensor.shape), dtype=str(tensor.dtype)[6:], trainable=tensor.requires_grad,
-        layer=type(model.get_submodule(module)).__name__, module=module,
+        layer=owners.get(module, ""), module=module,
     )  # fmt: skip
     if _is_lazy(tensor) or tensor.is_meta or tensor.numel() == 0 or tensor.layout != torch.strided or tensor.is_quantized:
         return basic
@@ -74,11 +89,12 @@ def _statistics(tensor: Tensor) -> dict[str, Any]:
         return {"constant": bool((plain == plain.reshape(-1)[0]).all()), "zero": not bool(plain.any())}
     wide = plain if plain.dtype in (torch.float32, torch.float64) else plain.float()
     low, high = (float(one) for one in torch.aminmax(wide))
-    finite = bool(torch.isfinite(wide.sum())) or bool(torch.isfinite(wide).all())
-    if not finite:
+    if not (math.isfinite(low) and math.isfinite(high)):
         return {"finite": False, "low": low, "high": high}
-    peak = max(abs(low), abs(high)) or 1.0
-    variance, mean = (float(one) for one in torch.var_mean(wide / peak, correction=0))
+    peak = max(abs(low), abs(high))
+    scale = 1.0 if 1e-12 < peak < 1e12 else peak or 1.0
+    variance, mean = (float(one) for one in torch.var_mean(wide if scale == 1.0 else wide / scale, correction=0))
+    peak = scale
     return {
         "mean": mean * peak, "std": variance**0.5 * peak, "rms": (variance + mean * mean) ** 0.5 * peak, "low": low, "high": high,
         "zero": low == 0 and high == 0, "constant": low == high,

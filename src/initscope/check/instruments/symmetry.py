@@ -16,6 +16,10 @@ TOLERANCE = 1e-6
 """Slices closer than this times the largest entry agree: sums taken in another order differ by rounding."""
 
 
+CHUNK = 2_000_000
+"""Entries that are widened to float64 at a time."""
+
+
 def unit_groups(model: nn.Module, *, most: int = 200_000_000) -> dict[str, dict[int, UnitGroups]]:
     """Returns, for every trainable parameter with a gradient, the groups of equal slices along axes 0 and 1.
 
@@ -43,29 +47,44 @@ def groups(tensor: Tensor, axis: int) -> NDArray[np.int64]:
     """
     with torch.no_grad():
         plain = torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
-        rows = plain.movedim(axis, 0).reshape(plain.shape[axis], -1)
-        generator = torch.Generator().manual_seed(0x1417)
-        directions = torch.rand(rows.shape[1], 2, generator=generator, dtype=torch.float32) + 0.5
-        signs = torch.randint(0, 2, directions.shape, generator=generator) * 2 - 1
-        directions = (directions * signs).to(rows.device)
-        projected = torch.cat([part.double() @ directions.double() for part in rows.split(_chunk(rows))]).cpu().numpy()
-        scale = float(rows.abs().max()) * max(rows.shape[1], 1) ** 0.5
-    if not np.isfinite(projected).all() or not np.isfinite(scale):
-        return np.arange(len(projected), dtype=np.int64)
-    return _numbered(projected, TOLERANCE * scale)
+        wide = plain if plain.dtype in (torch.float32, torch.float64) else plain.float()
+        low, high = (float(one) for one in torch.aminmax(wide))
+        scale = max(abs(low), abs(high))
+        if not np.isfinite(scale):
+            return np.arange(plain.shape[axis], dtype=np.int64)
+        length = wide.numel() // max(wide.shape[axis], 1)
+        projected = _projected(wide, axis, length).cpu().numpy()
+    return _numbered(projected, TOLERANCE * scale * max(length, 1) ** 0.5)
+
+
+def _projected(tensor: Tensor, axis: int, length: int) -> Tensor:
+    """Two fixed random projections of every slice along `axis`, Float64 "slice 2", some rows at a time."""
+    generator = torch.Generator().manual_seed(0x1417)
+    directions = torch.rand(length, 2, generator=generator) + 0.5
+    directions *= torch.randint(0, 2, directions.shape, generator=generator) * 2 - 1
+    directions = directions.to(tensor.device, torch.float64)
+    rows = max(1, CHUNK * tensor.shape[0] // max(tensor.numel(), 1))
+    if axis > 1:
+        tensor, axis = tensor.movedim(axis, 0), 0
+    if axis == 0:
+        flat = tensor.reshape(tensor.shape[0], -1)
+        return torch.cat([part.double() @ directions for part in flat.split(rows)])
+    flat = tensor.reshape(tensor.shape[0], tensor.shape[1], -1)
+    by_row = directions.reshape(tensor.shape[0], -1, 2)
+    found = torch.zeros(tensor.shape[1], 2, dtype=torch.float64, device=tensor.device)
+    for part, along in zip(flat.split(rows), by_row.split(rows), strict=True):
+        found += part.double().transpose(0, 1).reshape(tensor.shape[1], -1) @ along.reshape(-1, 2)
+    return found
 
 
 def quiet(gradient: Tensor, axis: int) -> NDArray[np.bool_]:
     """Returns which slices along `axis` have no entry above a thousandth of the largest; all where that is zero."""
     with torch.no_grad():
         plain = torch.view_as_real(gradient.resolve_conj()) if gradient.is_complex() else gradient
-        peaks = plain.movedim(axis, 0).reshape(plain.shape[axis], -1).abs().amax(1).double().cpu().numpy()
+        others = [one for one in range(plain.ndim) if one != axis]
+        peaks = (plain.abs().amax(others) if others else plain.abs()).double().cpu().numpy()
     found: NDArray[np.bool_] = peaks <= 1e-3 * peaks.max()
     return found
-
-
-def _chunk(rows: Tensor) -> int:
-    return max(1, 4_000_000 // max(rows.shape[1], 1))
 
 
 def _numbered(projected: NDArray[np.float64], width: float) -> NDArray[np.int64]:

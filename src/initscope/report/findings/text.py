@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import groupby
 
 from initscope.base.quantities import counted, duration
@@ -20,13 +21,14 @@ STYLES = {
 }  # fmt: skip
 WORD = {"error": "error", "warn": "warn", "info": "info"}
 HELD = "\N{NO-BREAK SPACE}"
-LABEL, FOOT = 10, 13
-PLACES, REASONS, NOTES = 3, 4, 2
-"""The most places of one rule, reasons for not judging and remarks that are shown."""
+LABEL, FOOT, LEAST = 10, 13, 60
+PLACES, REASONS, NOTES, CODE_ROWS = 3, 4, 2, 8
+"""The most places of one rule, reasons for not judging, remarks and lines of a cure that are shown."""
 
 
 def text(printing: Printing) -> str:
-    """Returns the report as text of at most `printing.width` columns; code that cannot be broken stays whole."""
+    """Returns the report as text of `printing.width` columns, 60 at least; code that cannot be broken stays whole."""
+    printing = replace(printing, width=max(LEAST, printing.width))
     lines = [*_head(printing)]
     grave = [one for one in printing.findings if one.severity != "info"]
     for _, group in groupby(grave, key=lambda one: (one.severity, one.code)):
@@ -84,7 +86,7 @@ def _place(printing: Printing, finding: Finding, *, alone: bool, whole: bool, fi
     if finding.confidence not in ("", "exact"):
         shown.append(one_line(finding.confidence))
     if shown:
-        yield from _labelled("measured", _joined(shown), width, rows=2)
+        yield from _labelled("measured", _joined(shown), width, rows=3)
     for note in finding.notes[:NOTES]:
         yield from _labelled("note", one_line(note), width)
     if fix:
@@ -93,6 +95,9 @@ def _place(printing: Printing, finding: Finding, *, alone: bool, whole: bool, fi
 
 def _fix(finding: Finding, width: int) -> Iterable[Line]:
     rows = fold_code(printable(finding.fix), width=width - LABEL - 2)
+    if len(rows) > CODE_ROWS:
+        left = len(rows) - CODE_ROWS + 2
+        rows = [*rows[: CODE_ROWS - 2], f"# ... {left} more lines: --fix-plan prints them all"]
     for number, row in enumerate(rows):
         yield ((f"  {'fix' if number == 0 else '':<{LABEL}}", "dim"), (row, "fix"))
 
@@ -134,7 +139,8 @@ def _unjudged(printing: Printing) -> Iterable[Line]:
 def _silenced(printing: Printing) -> str:
     reasons: dict[str, int] = {}
     for _, reason in printing.report.silenced:
-        reasons[reason] = reasons.get(reason, 0) + 1
+        short = reason.partition(" at ")[0] if reason.startswith("follows from ") else reason
+        reasons[short] = reasons.get(short, 0) + 1
     return "; ".join(f"{counted(number, 'finding')} ({one_line(reason)})" for reason, number in reasons.items())
 
 
