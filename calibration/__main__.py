@@ -3,6 +3,7 @@
 make calibrate                                  check all, print hits, misses, false alarms and margins
 make calibrate ARGS="--cases 'zero-*'"          some of them, by name, kind or family
 make calibrate ARGS="--prove --write"           train them too, and write docs/calibration.md and results.json
+make calibrate ARGS="--prove missing --write"   the same, training only what no training was written of
 """
 
 from __future__ import annotations
@@ -42,28 +43,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    cases = chosen(all_cases(), options.cases)
+    every = all_cases()
+    cases = chosen(every, options.cases)
     if options.list:
         sys.stdout.write("".join(f"{case.kind:<13}{case.family:<15}{case.name}\n" for case in cases))
         return 0
-    if options.write and (options.cases or options.rules or options.no_check):
-        raise UsageError(
-            "results are written for the whole table alone", where="--write", do="leave out --cases and --rules"
-        )
-    checked = {} if options.no_check else _checks(cases, options)
-    proven = _trainings(cases, options) if options.prove else _stored_proofs()
-    table = [
-        Observed(
-            name=case.name, kind=case.kind, family=case.family, rules=case.rules, why=case.why,
-            checked=checked.get(case.name), proof=proven.get(case.name),
-        )
-        for case in cases
-    ]  # fmt: skip
+    if options.write and options.rules:
+        raise UsageError("what some rules say alone is not written", where="--write", do="leave out --rules")
+    before = _stored()
+    checked = _kept(before, "checked") | ({} if options.no_check else _checks(cases, options))
+    proven = _kept(before, "proof") | _trainings(cases, before, options)
+    table = [_observed(case, checked, proven) for case in cases]
     gravest = _gravest(options.rules)
     sys.stdout.write(report.text(table, gravest))
     if options.write:
-        _write(table, gravest)
+        _write([_observed(case, checked, proven) for case in every], gravest)
     return _code(table)
+
+
+def _observed(case: Case, checked: dict[str, Checked], proven: dict[str, Proof]) -> Observed:
+    return Observed(
+        name=case.name, kind=case.kind, family=case.family, rules=case.rules, why=case.why,
+        checked=checked.get(case.name), proof=proven.get(case.name),
+    )  # fmt: skip
 
 
 def _checks(cases: Sequence[Case], options: argparse.Namespace) -> dict[str, Checked]:
@@ -78,7 +80,12 @@ def _checks(cases: Sequence[Case], options: argparse.Namespace) -> dict[str, Che
     return found
 
 
-def _trainings(cases: Sequence[Case], options: argparse.Namespace) -> dict[str, Proof]:
+def _trainings(cases: Sequence[Case], before: dict[str, Observed], options: argparse.Namespace) -> dict[str, Proof]:
+    """Returns what trainings prove: of all these cases, of those without a written proof, or of none, as asked."""
+    if options.prove is None:
+        return {}
+    if options.prove == "missing":
+        cases = [case for case in cases if case.name not in _kept(before, "proof")]
     every = {case.name: case for case in all_cases()}
     needed = {case.name: case for case in cases} | {case.twin: every[case.twin] for case in cases if case.twin}
     outcomes: dict[str, Any] = {}
@@ -89,12 +96,13 @@ def _trainings(cases: Sequence[Case], options: argparse.Namespace) -> dict[str, 
     return proofs(needed, outcomes)
 
 
-def _stored_proofs() -> dict[str, Proof]:
-    """Returns the proofs of the last whole training: they are dear, and a change of a rule does not touch them."""
-    if not RESULTS.exists():
-        return {}
-    stored = report.read(json.loads(RESULTS.read_text(encoding="utf-8")))
-    return {name: one.proof for name, one in stored.items() if one.proof is not None}
+def _stored() -> dict[str, Observed]:
+    """Returns what was written last: trainings are dear, and a change of a rule does not touch them."""
+    return report.read(json.loads(RESULTS.read_text(encoding="utf-8"))) if RESULTS.exists() else {}
+
+
+def _kept(before: dict[str, Observed], what: str) -> dict[str, Any]:
+    return {name: getattr(one, what) for name, one in before.items() if getattr(one, what) is not None}
 
 
 def _gravest(chosen_rules: Sequence[str]) -> dict[str, str]:
@@ -129,9 +137,14 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m calibration", description=__doc__.splitlines()[0])
     parser.add_argument("--cases", action="append", default=[], metavar="PATTERN", help="names, kinds or families")
     parser.add_argument("--rules", nargs="+", default=[], metavar="RULE", help="check by these rules alone")
-    parser.add_argument("--prove", action="store_true", help="train every case and compare with the labels")
-    parser.add_argument("--no-check", action="store_true", help="only train")
-    parser.add_argument("--write", action="store_true", help=f"write {PAGE.name} and {RESULTS.name}")
+    parser.add_argument(
+        "--prove", nargs="?", const="all", choices=("all", "missing"), help="train and compare with the labels: "
+        "all cases, or those without a written proof",
+    )  # fmt: skip
+    parser.add_argument("--no-check", action="store_true", help="do not check: take what was written last")
+    parser.add_argument(
+        "--write", action="store_true", help=f"write {PAGE.name} and {RESULTS.name}; cases not chosen keep theirs"
+    )
     parser.add_argument("--list", action="store_true", help="list the cases and stop")
     parser.add_argument("--seed", type=int, default=0, help="the first seed of the checks (0)")
     parser.add_argument("--seeds", type=int, default=1, help="how many seeds each case is checked under (1)")

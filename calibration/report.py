@@ -21,7 +21,8 @@ def text(table: Sequence[Observed], gravest: Mapping[str, str]) -> str:
         lines += _named(score)
     lines += ["", *totals(overall(table))]
     if any(one.proof for one in table):
-        lines += ["", *_aligned(foretold_rows(foretold(table, gravest))), "", *_labels(table)]
+        rows = foretold_rows(foretold(table, gravest))
+        lines += ["", *(_aligned(rows) if len(rows) > 1 else []), *_labels(table)]
     return "\n".join(lines) + "\n"
 
 
@@ -48,14 +49,20 @@ def _named(score: RuleScore) -> list[str]:
 
 def totals(counts: Overall) -> list[str]:
     """Returns lines of the shares of broken networks named and of sound ones accused."""
-    lost = [name for name in counts.broken if name not in counts.named]
+    lost = [name for name in counts.broken if name not in (*counts.named, *counts.informed)]
     lines = [
         f"a right cause named: {_share(len(counts.named), len(counts.broken))} of the broken networks",
         f"false errors:        {_share(len(counts.false_errors), len(counts.sound))} of the sound networks",
         f"false warnings:      {_share(len(counts.false_warns), len(counts.sound))} of the sound networks",
     ]
+    lines += [f"by an info line:     {', '.join(counts.informed)}"] if counts.informed else []
     lines += [f"no right cause:      {', '.join(lost)}"] if lost else []
-    return lines + [f"NOT CHECKED {name}: {trouble}" for name, trouble in counts.troubled.items()]
+    reasons = dict.fromkeys(counts.troubled.values())
+    for reason in reasons:
+        lines.append(
+            f"NOT CHECKED, {reason}: {', '.join(name for name, own in counts.troubled.items() if own == reason)}"
+        )
+    return lines
 
 
 def _labels(table: Iterable[Observed]) -> list[str]:

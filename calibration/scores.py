@@ -38,10 +38,15 @@ class RuleScore:
 
 @dataclass(frozen=True, kw_only=True)
 class Overall:
-    """The table as a whole; lists hold names of cases that were checked."""
+    """The table as a whole; lists hold names of cases that were checked.
+
+    named      broken networks of which an error or a warning names a right cause
+    informed   those of which only an info line does
+    """
 
     broken: list[str]
     named: list[str]
+    informed: list[str]
     sound: list[str]
     false_errors: list[str]
     false_warns: list[str]
@@ -84,12 +89,14 @@ def named(one: Observed, gravest: Mapping[str, str]) -> bool:
 
 
 def overall(table: Iterable[Observed]) -> Overall:
-    """Returns the counts over all cases that were checked; a broken one in trouble counts as not named."""
+    """Returns the counts over all cases that were checked; of those in trouble, broken ones count as not named."""
     checked = [(one, one.checked) for one in table if one.checked is not None]
-    sound = [(one.name, said) for one, said in checked if one.kind != "broken"]
+    sound = [(one.name, said) for one, said in checked if one.kind != "broken" and not said.trouble]
+    broken = [(one.name, said.rules(*LOUD) & set(one.rules), said.rules() & set(one.rules)) for one, said in checked]
     return Overall(
         broken=[one.name for one, _ in checked if one.kind == "broken"],
-        named=[one.name for one, said in checked if one.kind == "broken" and said.rules(*LOUD) & set(one.rules)],
+        named=[name for name, loud, _ in broken if loud],
+        informed=[name for name, loud, any_ in broken if any_ and not loud],
         sound=[name for name, _ in sound],
         false_errors=[name for name, said in sound if said.rules("error")],
         false_warns=[name for name, said in sound if said.rules("warn")],

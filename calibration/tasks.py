@@ -148,6 +148,16 @@ def recall(seed: int, *, batch: int, length: int, classes: int, channels: int = 
     return draw
 
 
+def tally(seed: int, *, batch: int, length: int, classes: int) -> Task:
+    """Sequences of noise, to be told which of the first channels has the largest sum: every step counts alike."""
+
+    def draw(step: int) -> tuple[Tensor, Tensor]:
+        sequence = torch.randn(batch, length, classes + 1, generator=generator(seed, step))
+        return sequence, sequence[..., :classes].sum(1).argmax(-1)
+
+    return draw
+
+
 def reversal(seed: int, *, batch: int, length: int, vocabulary: int) -> Task:
     """Tokens and, at each position, the token at the mirrored position (reversal): order matters, content does not."""
 

@@ -66,6 +66,7 @@ def _sigmoid_conv(*, broken: bool) -> tuple[Any, Any, Any, Any]:
                 conv.bias.data.copy_(-0.5 * conv.weight.data.sum((1, 2, 3)))
         model.extend([conv, nn.Sigmoid()])
     model.extend([nn.AvgPool2d(2), nn.Flatten(), nn.Linear(12 * 9, 6)])
+    nn.init.normal_(model[-1].weight, std=0.2)
     return model, *_PLAIN(0), functional.cross_entropy
 
 

@@ -16,6 +16,7 @@ from calibration.pair import pair
 _HUNDRED = tasks.recall(81, batch=32, length=100, classes=4)
 _SIXTY = tasks.recall(82, batch=32, length=60, classes=4)
 _FIFTY = tasks.recall(83, batch=32, length=50, classes=3)
+_TALLY = tasks.tally(85, batch=32, length=60, classes=4)
 _FORTY = tasks.recall(84, batch=32, length=40, classes=4)
 
 
@@ -117,7 +118,7 @@ def _fast_decay(*, broken: bool) -> tuple[Any, Any, Any, Any]:
 
 def _no_decay(*, broken: bool) -> tuple[Any, Any, Any, Any]:
     decay = (1.2 if broken else 0.97) + 0.03 * torch.rand(48)
-    return _Diagonal(decay), *_SIXTY(0), _of_logits
+    return _Diagonal(decay), *_TALLY(0), _of_logits
 
 
 def _loud_library(*, broken: bool) -> tuple[Any, Any, Any, Any]:
@@ -210,7 +211,7 @@ CASES: tuple[Case, ...] = (
         family="ssm",
         rules=("recurrent-blow-up", "signal-grows", "initial-loss"),
         why="Decays of 1.2 to 1.23, an offset added instead of taken away, over 60 steps.",
-        training=Training(batches=_SIXTY, learning_rate=2e-3, steps=120),
+        training=Training(batches=_TALLY, learning_rate=2e-3, steps=120),
     ),
     *pair(
         "library-relu-rnn-loud",

@@ -120,7 +120,7 @@ class _Loop(nn.Module):
         self.enter = nn.Parameter(torch.randn(8, width) / 8**0.5)
         self.inner = nn.ParameterList(torch.randn(width, width) / width**0.5 for _ in range(depth))
         self.outer = nn.ParameterList(torch.randn(width, width) / width**0.5 for _ in range(depth))
-        self.leave = nn.Parameter(torch.randn(width, 3) / width**0.5)
+        self.leave = nn.Parameter(torch.randn(width, 3) / (2 * width**0.5))
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         x = x @ self.enter

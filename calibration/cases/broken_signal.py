@@ -30,11 +30,11 @@ def _chain(widths: list[int], activation: Callable[[], nn.Module]) -> nn.Sequent
 
 
 def _start(model: nn.Module, std: Callable[[int], float]) -> None:
-    """Draws every weight with the spread that `std` gives for its fan-in; biases zero."""
-    for module in model.modules():
-        if isinstance(module, (nn.Linear, nn.Conv2d)):
-            nn.init.normal_(module.weight, std=std(module.weight[0].numel()))
-            nn.init.zeros_(module.bias)
+    """Draws every weight with the spread that `std` gives for its fan-in, the last layer's half of it; biases zero."""
+    layers = [module for module in model.modules() if isinstance(module, (nn.Linear, nn.Conv2d))]
+    for layer in layers:
+        nn.init.normal_(layer.weight, std=std(layer.weight[0].numel()) / (2 if layer is layers[-1] else 1))
+        nn.init.zeros_(layer.bias)
 
 
 def _he(fan_in: int) -> float:

@@ -108,8 +108,8 @@ class _Cosine(nn.Module):
 
     def __init__(self, features: int, classes: int, scale: float) -> None:
         super().__init__()
-        self.body = nn.Sequential(nn.Linear(features, 64), nn.ReLU(), nn.Linear(64, 64))
-        self.proxies = nn.Parameter(torch.randn(classes, 64))
+        self.body = nn.Sequential(nn.Linear(features, 64), nn.ReLU(), nn.Linear(64, 128))
+        self.proxies = nn.Parameter(torch.randn(classes, 128))
         self.scale = scale
 
     def forward(self, x: Tensor) -> Tensor:
@@ -312,7 +312,7 @@ def _deep_sigmoid(*, mended: bool) -> tuple[Any, ...]:
     "input-blind signal-fades",
     why="Thirty rectifier layers with the default gain of 1/sqrt(3): only the biases reach the output (report 32).",
     sound="He's weights and biases of zero.",
-    training=adam(clusters, rate=3e-4),
+    training=adam(clusters, rate=3e-4, steps=120),
 )
 def _deep_default(*, mended: bool) -> tuple[Any, ...]:
     net = nn.Sequential(nn.Linear(20, 128), nn.ReLU())

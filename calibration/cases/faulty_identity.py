@@ -99,7 +99,7 @@ def _numpy(*, mended: bool) -> tuple[Any, ...]:
             else:
                 state = np.random.RandomState(fan_in)
                 draw = torch.from_numpy(state.randn(fan_out, fan_in)).float()
-            self.weight = nn.Parameter(draw / fan_in**0.5)
+            self.weight = nn.Parameter(0.5 * draw / fan_in**0.5)
             self.bias = nn.Parameter(torch.zeros(fan_out))
 
         def forward(self, x: Tensor) -> Tensor:

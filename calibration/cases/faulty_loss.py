@@ -18,6 +18,7 @@ FAULTS = Faults()
 
 DIGITS = partial(clusters, features=32, classes=10)
 VALUES = partial(curves, features=10)
+COMMON_TAGS = partial(tags, threshold=0.3)
 
 
 def _language_loss(logits: Tensor, target: Tensor) -> Tensor:
@@ -78,7 +79,7 @@ class _Decoder(nn.Module):
     "initial-loss confident-and-wrong",
     why="The untied output of a language model drawn with std 1 instead of d^-0.5 (report 30).",
     sound="The output is drawn with std 0.02.",
-    training=sgd(tokens, rate=0.2),
+    training=sgd(tokens, rate=0.2, steps=100),
 )
 def _untied_head(*, mended: bool) -> tuple[Any, ...]:
     return _Decoder(tied=False, head_std=0.02 if mended else 1.0), *tokens(0), _language_loss
@@ -109,9 +110,9 @@ class _Towers(nn.Module):
 
     def __init__(self, *, normalise: bool) -> None:
         super().__init__()
-        self.left = nn.Sequential(nn.Linear(24, 64), nn.GELU(), nn.Linear(64, 32))
-        self.right = nn.Sequential(nn.Linear(24, 64), nn.GELU(), nn.Linear(64, 32))
-        self.log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
+        self.left = nn.Sequential(nn.Linear(24, 64), nn.GELU(), nn.Linear(64, 128))
+        self.right = nn.Sequential(nn.Linear(24, 64), nn.GELU(), nn.Linear(64, 128))
+        self.log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.15)))
         self.normalise = normalise
         for m in self.modules():
             if isinstance(m, nn.Linear):
@@ -135,7 +136,7 @@ def _views(step: int) -> tuple[tuple[Tensor, Tensor], Tensor]:
     "initial-loss-temperature-without-norm",
     "mlp",
     "initial-loss confident-and-wrong",
-    why="The inverse temperature 1 / 0.07 on embeddings that were never normalised: logits in the hundreds.",
+    why="The inverse temperature 1 / 0.15 on embeddings that were never normalised: logits in the hundreds.",
     sound="Both embeddings are normalised before they are compared.",
     training=adam(_views, rate=1e-3),
 )
@@ -166,18 +167,18 @@ def _value_head(*, mended: bool) -> tuple[Any, ...]:
 
 
 @FAULTS.pair(
-    "initial-loss-tags-gain-10",
+    "initial-loss-tags-gain-20",
     "mlp",
     "initial-loss",
-    why="The output layer of a tagger multiplied by 10 'to start with an opinion': BCE starts many nats above chance.",
+    why="The output layer of a tagger multiplied by 20 'to start with an opinion': BCE starts many nats above chance.",
     sound="The output layer as drawn.",
-    training=adam(tags, rate=1e-3),
+    training=adam(COMMON_TAGS, rate=1e-3),
 )
 def _tags_gain(*, mended: bool) -> tuple[Any, ...]:
     net = nn.Sequential(nn.Linear(24, 96), nn.LayerNorm(96), nn.GELU(), nn.Linear(96, 30))
     if not mended:
         net[-1].weight.data *= 20
-    return net, *tags(0), nn.BCEWithLogitsLoss()
+    return net, *COMMON_TAGS(0), nn.BCEWithLogitsLoss()
 
 
 @FAULTS.pair(

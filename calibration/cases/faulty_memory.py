@@ -215,6 +215,34 @@ def _second_half(*, mended: bool) -> tuple[Any, ...]:
 
 
 @FAULTS.pair(
+    "uninitialised-frequencies-buffer",
+    "transformer",
+    "uninitialised",
+    why="The table of sine positions is a buffer of torch.empty whose odd columns are never filled.",
+    sound="Even and odd columns are filled.",
+    no_training=FRESH,
+)
+def _positions(*, mended: bool) -> tuple[Any, ...]:
+    class Positional(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.emb = nn.Embedding(48, 32)
+            table = torch.empty(20, 32)
+            angle = torch.arange(20.0)[:, None] * torch.exp(-torch.arange(0, 32, 2) * math.log(100.0) / 32)
+            table[:, 0::2] = angle.sin()
+            if mended:
+                table[:, 1::2] = angle.cos()
+            self.register_buffer("positions", table)
+            self.layer = nn.TransformerEncoderLayer(32, 2, 64, dropout=0.0, batch_first=True)
+            self.head = nn.Linear(32, 48)
+
+        def forward(self, ids: Tensor) -> Tensor:
+            return self.head(self.layer(self.emb(ids) + self.positions)).mT
+
+    return Positional(), *tokens(0), functional.cross_entropy
+
+
+@FAULTS.pair(
     "non-finite-log-of-zero",
     "ssm",
     "non-finite",

@@ -72,7 +72,7 @@ def _low_rank(*, mended: bool) -> tuple[Any, ...]:
 @FAULTS.pair(
     "ill-conditioned-positive-weights",
     "mlp",
-    "ill-conditioned input-blind saturated",
+    "ill-conditioned",
     why="torch.rand without - 0.5: all weights positive, one direction takes nearly everything in a tanh net.",
     sound="torch.rand - 0.5, scaled.",
     training=adam(EASY, rate=1e-3, steps=150),

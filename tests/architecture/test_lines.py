@@ -134,7 +134,14 @@ def test_every_library_that_is_imported_is_declared() -> None:
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
     optional = requirement_names([*extras["pandas"], *extras["notebook"]]) | {"IPython"}
-    assert_declared(read_package(PACKAGE), required=requirement_names(project["dependencies"]), optional=optional)
+    modules = read_package(PACKAGE)
+    plugin = modules.pop("initscope.integrations.pytest_plugin")  # pytest itself loads it, so pytest is there
+    assert_declared(modules, required=requirement_names(project["dependencies"]), optional=optional)
+    assert_declared(
+        {**modules, plugin.name: plugin},
+        required=requirement_names(["pytest", *project["dependencies"]]),
+        optional=optional,
+    )
 
 
 def test_every_requirement_has_a_pin_in_the_tested_set() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,7 @@ def test_another_right_cause_excuses_the_best_one_and_an_error_of_a_wrong_cause_
 
 def test_a_broken_network_counts_as_named_by_an_error_or_a_warning_of_a_right_cause() -> None:
     counts = overall(TABLE)
-    assert counts.named == ["fading", "fading-little"]
+    assert (counts.named, counts.informed) == (["fading", "fading-little"], ["cloned", "hidden"])
     assert (len(counts.broken), len(counts.sound)) == (4, 3)
     assert (counts.false_errors, counts.false_warns) == (["accused"], ["suspected"])
 
@@ -115,8 +116,9 @@ def test_a_check_that_did_not_end_is_told_and_names_nothing() -> None:
     lost = Observed(
         name="lost", kind="broken", family="mlp", rules=("fades",), why="", checked=Checked.without("took too long")
     )
-    assert "NOT CHECKED lost: took too long" in text([lost], GRAVEST)
-    assert overall([lost]).named == []
+    quiet = replace(lost, name="quiet", kind="twin", rules=())
+    assert "NOT CHECKED, took too long: lost, quiet" in text([lost, quiet], GRAVEST).splitlines()
+    assert (overall([lost, quiet]).named, overall([lost, quiet]).sound) == ([], [])
 
 
 def test_stored_results_are_read_back_as_they_were_but_for_times_and_sentences() -> None:
@@ -142,6 +144,7 @@ def test_what_was_said_under_several_seeds_is_said_once() -> None:
     assert (both.skipped, both.seconds) == ({"x": "why"}, 2.0)
 
 
+@pytest.mark.slow
 def test_a_crash_a_death_and_a_timeout_are_answers_and_the_other_cases_go_on() -> None:
     tasks = [("fine", 1), ("crash", 2), ("die", 3), ("sleep", 4), ("fine", 5), ("fine", 6)]
     answers = [answer for _, _, answer in work(job, tasks, limit_s=1.5, processes=2)]
@@ -223,11 +226,28 @@ def test_a_label_is_proven_by_training_or_says_why_not() -> None:
     assert (found["untried"].text, found["crashed"].text) == ("none", "RuntimeError: boom")
 
 
-def test_results_of_a_part_of_the_table_are_not_written(capsys: pytest.CaptureFixture[str]) -> None:
-    assert program.main(["--cases", "zero-head", "--write"]) == 2
+def test_what_some_rules_say_alone_is_not_written(capsys: pytest.CaptureFixture[str]) -> None:
+    assert program.main(["--rules", "signal-fades", "--write"]) == 2
     assert capsys.readouterr().err == (
-        "results are written for the whole table alone\n  where: --write\n  do:    leave out --cases and --rules\n"
+        "what some rules say alone is not written\n  where: --write\n  do:    leave out --rules\n"
     )
+
+
+@pytest.mark.slow
+def test_trainings_written_before_are_kept_and_those_of_the_chosen_cases_added(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(program, "PAGE", tmp_path / "page.md")
+    monkeypatch.setattr(program, "RESULTS", tmp_path / "results.json")
+    proof = Proof(proven=True, learns=True, first=1.5, chance=1.4, final=0.1)
+    before = Observed(name="zero-head", kind="healthy", family="mlp", rules=(), why="", proof=proof)
+    program.RESULTS.write_text(json.dumps(stored([before])))
+    assert program.main(["--cases", "zero-logistic-regression", "--no-check", "--prove", "missing", "--write"]) == 0
+    written = read(json.loads(program.RESULTS.read_text()))
+    assert written["zero-head"].proof == proof
+    assert [name for name, one in written.items() if one.proof] == ["zero-logistic-regression", "zero-head"]
+    assert written["zero-logistic-regression"].proof.proven is True
+    assert "| first 1.5, chance 1.4, final 0.1 |" in program.PAGE.read_text()
 
 
 def test_the_list_shows_kind_family_and_name(capsys: pytest.CaptureFixture[str]) -> None:
@@ -235,11 +255,13 @@ def test_the_list_shows_kind_family_and_name(capsys: pytest.CaptureFixture[str])
     assert capsys.readouterr().out == "healthy      mlp            zero-head\n"
 
 
-def test_a_healthy_design_is_checked_in_a_process_of_its_own_and_gets_no_error(
+def test_a_few_cases_are_checked_in_processes_of_their_own_without_a_false_error(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert program.main(["--cases", "zero-logistic-regression"]) == 0
-    assert "false errors:        0/1 (0.0%) of the sound networks" in capsys.readouterr().out
+    assert program.main(["--cases", "zero-logistic-regression", "--cases", "tanh-constant-tenth*"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "a right cause named: 1/1 (100.0%) of the broken networks" in lines
+    assert "false errors:        0/2 (0.0%) of the sound networks" in lines
 
 
 @pytest.mark.slow

@@ -26,6 +26,7 @@ from calibration.cases import (
     faulty_units,
     faulty_writes,
 )
+from calibration.proof import learnt
 from calibration.training import call, clearly_worse, train
 from initscope.modules.generators import seeded_generators
 
@@ -61,7 +62,7 @@ RULES = frozenset(
         "ill-conditioned",
         "sine-frequency",
         "variance-head",
-    }  # fmt: skip
+    }
 )
 OTHER_RULES = frozenset(
     {
@@ -73,9 +74,11 @@ OTHER_RULES = frozenset(
         "recurrent-decay",
         "recurrent-blow-up",
         "parallel-clones",
-    }  # fmt: skip
+    }
 )
-PROOFS = tuple(case for case in BROKEN if case.training is not None)
+PROVEN = tuple(case for case in BROKEN if case.training is not None)
+PROOFS = tuple({case.rules[0]: case for case in PROVEN}.values())
+"""One a rule; the calibration itself trains them all."""
 
 
 def named(case: Case) -> str:
@@ -101,7 +104,7 @@ def started(case: Case, seed: int = 0) -> tuple[nn.Module, Any]:
 
 
 def poisoned(case: Case) -> list[str]:
-    """Returns the parameters that are NaN where torch fills fresh memory with NaN."""
+    """Returns the parameters and buffers that are NaN where torch fills fresh memory with NaN."""
     before = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(True, warn_only=True)
     try:
@@ -109,7 +112,7 @@ def poisoned(case: Case) -> list[str]:
             model = case.build()[0]
     finally:
         torch.use_deterministic_algorithms(before)
-    return [name for name, parameter in model.named_parameters() if bool(parameter.isnan().any())]
+    return [name for name, tensor in model.state_dict().items() if bool(tensor.isnan().any())]
 
 
 def values(case: Case, seed: int) -> list[torch.Tensor]:
@@ -152,15 +155,13 @@ def test_a_twin_starts_finite_in_weights_loss_and_gradients(case: Case) -> None:
         assert parameter.grad is not None and parameter.grad.isfinite().all()
 
 
-@pytest.mark.parametrize("case", CASES, ids=named)
+@pytest.mark.parametrize("case", [case for case in CASES if case.name != "non-finite-constant-column"], ids=named)
 def test_only_uninitialised_networks_keep_what_was_in_memory(case: Case) -> None:
     assert bool(poisoned(case)) == ("uninitialised" in case.rules)
 
 
-@pytest.mark.parametrize("case", CASES, ids=named)
+@pytest.mark.parametrize("case", [case for case in CASES if "uninitialised" not in case.rules], ids=named)
 def test_only_networks_that_seed_inside_are_equal_under_two_seeds(case: Case) -> None:
-    if "uninitialised" in case.rules:
-        pytest.skip("what lies in its memory differs from build to build")
     equal = all(torch.equal(one, two) for one, two in zip(values(case, 0), values(case, 1), strict=True))
     assert equal == ("seed-inside" in case.rules)
 
@@ -174,9 +175,11 @@ def test_a_network_that_is_called_non_finite_is(case: Case) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("case", PROOFS, ids=named)
 def test_a_broken_network_trains_clearly_worse_than_its_twin(case: Case) -> None:
-    verdict = clearly_worse(train(case), train(BY_NAME[case.twin]))
+    twins = train(BY_NAME[case.twin])
+    verdict = clearly_worse(train(case), twins)
     assert verdict, verdict.reason
+    assert learnt(twins)
 
 
 def test_most_labels_are_proven_by_training() -> None:
-    assert len(PROOFS) >= 0.55 * len(BROKEN)
+    assert len(PROVEN) >= 0.6 * len(BROKEN)

@@ -30,7 +30,7 @@ def assert_starts(case: Case) -> None:
         loss = output.loss if loss_fn is None else loss_fn(output, targets)
         loss.backward()
     assert loss.dim() == 0
-    assert math.isfinite(float(loss))
+    assert math.isfinite(float(loss.detach()))
     assert any(parameter.grad is not None for parameter in model.parameters())
 
 

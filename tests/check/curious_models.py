@@ -91,7 +91,9 @@ class Named(nn.Module):
         hidden = functional.gelu(self.trunk(inputs))
         logits = self.head(hidden)
         found = {"logits": logits, "hidden": hidden}
-        return {"dict": found, "tuple": (logits, hidden), "named": Pair(logits, hidden), "dataclass": Output(**found)}[self.kind]
+        return {"dict": found, "tuple": (logits, hidden), "named": Pair(logits, hidden), "dataclass": Output(**found)}[
+            self.kind
+        ]
 
 
 class Complex(nn.Module):
@@ -170,7 +172,9 @@ def _with_grads() -> nn.Module:
 
 
 def _quantised() -> nn.Module:
-    return torch.ao.quantization.quantize_dynamic(nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3)), {nn.Linear})
+    return torch.ao.quantization.quantize_dynamic(
+        nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3)), {nn.Linear}
+    )
 
 
 ROWS, IMAGES, IDS, STEPS = (8, 6), (8, 3, 8, 8), (8, 5), (8, 7, 6)

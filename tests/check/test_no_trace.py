@@ -23,7 +23,10 @@ def _state(model: nn.Module) -> dict[str, Any]:
     return {
         "objects": {name: id(one) for name, one in tensors.items()},
         "values": {name: None if isinstance(one, lazy) else one.detach().clone() for name, one in tensors.items()},
-        "grads": {name: (id(one.grad), None if one.grad is None else one.grad.clone()) for name, one in model.named_parameters()},
+        "grads": {
+            name: (id(one.grad), None if one.grad is None else one.grad.clone())
+            for name, one in model.named_parameters()
+        },
         "requires": {name: one.requires_grad for name, one in model.named_parameters()},
         "hooks": {name: _hooks(module) for name, module in model.named_modules()},
         "training": {name: module.training for name, module in model.named_modules()},
@@ -123,7 +126,9 @@ def test_what_the_model_raises_is_told_with_the_layer_and_the_users_own_tracebac
     with pytest.raises(UsageError) as raised:
         initscope.check(MODELS["raising"][0](), torch.randn(8, 6))
     text = str(raised.value)
-    assert text.startswith("the model cannot be run on its inputs: RuntimeError in its forward pass, given [8, 5] float32\n")
+    assert text.startswith(
+        "the model cannot be run on its inputs: RuntimeError in its forward pass, given [8, 5] float32\n"
+    )
     assert "where: second (Linear(in_features=4, out_features=2, bias=True))" in text
     assert "curious_models.py" in text and "return self.second(self.norm(self.first(inputs)))" in text
     assert "initscope/check" not in text

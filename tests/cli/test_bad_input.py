@@ -100,7 +100,7 @@ COMMAND_LINES = [
         ["run", "small.toml", "--device", "gpu"],
         "unknown device 'gpu'\n  legal: auto, cpu, cuda\n  do:    did you mean 'cpu'?",
     ),
-    (["list", "studyes"], "unknown list 'studyes'\n  legal: datasets, initializers, models, studies\n"
+    (["list", "studyes"], "unknown list 'studyes'\n  legal: datasets, initializers, models, rules, studies\n"
      "  do:    did you mean 'studies'?"),
     (
         ["report", "nowhere"],

@@ -1,5 +1,5 @@
-"""The two operators that torchvision asks for; they are declared where the calibration declares them."""
+"""torchvision beside a CPU torch: see `initscope.modules.vision_operators`."""
 
-from calibration.vision_ops import OPERATORS, declare_vision_operators
+from initscope.modules.vision_operators import OPERATORS, declare_vision_operators
 
 __all__ = ["OPERATORS", "declare_vision_operators"]

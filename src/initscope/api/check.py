@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from initscope.api.arguments import texts
 from initscope.api.check_report import Report
 from initscope.api.initialization import checked_seed
-from initscope.base.errors import UsageError
+from initscope.base.errors import InitscopeError, UsageError
 from initscope.check.allowances import allowances_in
 from initscope.check.evidence import Absent, Builds, Evidence
 from initscope.check.instruments.builds import examine_builds, first_build
@@ -32,10 +32,11 @@ from initscope.check.rules.unused_suppression import unused_findings
 from initscope.check.runner import Judgement, judge, needs_of
 from initscope.check.selection import chosen, silence
 from initscope.check.settings import Settings
-from initscope.modules.arguments import leaves, replaced
+from initscope.modules.arguments import replaced
 from initscope.modules.generators import seeded_generators
 from initscope.modules.wrappers import unwrapped
 from initscope.records.finding import CheckReport, Number
+from initscope.study.device import choose_device
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -79,8 +80,8 @@ def check(
         select, ignore: names of rules, codes, or beginnings of codes; everything is checked unless selected.
         seed: decides builds, made-up inputs and whatever the model draws.
 
-    Raises: UsageError for a factory or inputs that do not work (with the user's own traceback), a loss that is no scalar,
-        unknown rules.
+    Raises: UsageError for a factory or inputs that do not work (with the user's own traceback), a loss that is no
+        scalar, unknown rules.
 
     Example:
         >>> import initscope, torch
@@ -96,7 +97,9 @@ def check(
     start = started(model_or_factory, seed=seed)
     loss = named_loss(loss_fn) if isinstance(loss_fn, str) else loss_fn
     if loss is not None and not callable(loss):
-        raise UsageError("loss_fn cannot be called", where="loss_fn", value=type(loss).__name__, legal="loss_fn(output, target)")
+        raise UsageError(
+            "loss_fn cannot be called", where="loss_fn", value=type(loss).__name__, legal="loss_fn(output, target)"
+        )
     start = replace(
         start,
         inputs=start.inputs if inputs is None else inputs,
@@ -104,6 +107,42 @@ def check(
         loss=start.loss if loss is None else loss,
     )
     return Report(record=check_start(start, settings=settings, seed=seed))
+
+
+def check_source(
+    reference: str,
+    *,
+    inputs: Sequence[str] = (),
+    batch: str | None = None,
+    loss: str | None = None,
+    seed: int = 0,
+    device: str | None = None,
+    settings: Settings,
+    progress: Callable[[str], None] | None = None,
+) -> CheckReport:
+    """Returns the record of checking the model that TARGET names, as the command line asks for it.
+
+    Arguments: `inputs` are shapes of made-up inputs ("8x3x64x64:float32"), in place of those the factory returned;
+    `batch` and `loss` references; `progress` is told what is being done. Raises: UsageError as `check` and the loaders.
+    """
+    from initscope.api.targets import load_batch, load_loss, load_source
+
+    tell = progress or (lambda text: None)
+    tell(f"building {reference}")
+    if inputs and batch is not None:
+        raise UsageError("--input and --batch both say what the model is called with", do="leave one out")
+    source = load_source(reference, seed=seed)
+    chosen_loss = None if loss is None else load_loss(loss)
+    start = started(source.factory, seed=seed, name=reference)
+    if batch is not None:
+        given = load_batch(batch, seed=seed)
+        start = replace(start, inputs=given.inputs, targets=start.targets if given.targets is None else given.targets)
+    elif inputs:
+        start = replace(start, inputs=None, targets=None, shapes=tuple(inputs))
+    if chosen_loss is not None:
+        start = replace(start, loss=chosen_loss)
+    tell(f"checking {reference}")
+    return check_start(start, settings=settings, seed=seed, device=None if device is None else choose_device(device))
 
 
 def started(model_or_factory: object, *, seed: int, name: str = "") -> Start:
@@ -120,16 +159,53 @@ def started(model_or_factory: object, *, seed: int, name: str = "") -> Start:
         )  # fmt: skip
     from initscope.api.targets import parts_of
 
-    returned, log = first_build(model_or_factory, seed=seed)
     called = name or getattr(model_or_factory, "__qualname__", type(model_or_factory).__name__)
+    factory = _told(model_or_factory, called)
+    returned, log = first_build(factory, seed=seed)
     parts = parts_of(returned, called)
     return Start(
-        model=parts.model, built=model_or_factory, log=log, inputs=parts.inputs, targets=parts.targets, loss=parts.loss, name=called
+        model=parts.model,
+        built=factory,
+        log=log,
+        inputs=parts.inputs,
+        targets=parts.targets,
+        loss=parts.loss,
+        name=called,
     )
 
 
+def _told(factory: Callable[..., Any], name: str) -> Callable[[], Any]:
+    """The factory, whose errors become UsageError with the user's own lines."""
+    try:
+        inspect.signature(factory).bind()
+    except TypeError as error:
+        raise UsageError(
+            f"the factory {name} cannot be called without arguments: {error}",
+            do="give a function that takes none: lambda: build(width=64)",
+        ) from error
+    except ValueError:
+        pass  # a builtin without a signature says itself what it wants
+
+    def build() -> Any:
+        try:
+            return factory()
+        except InitscopeError:
+            raise
+        except Exception as error:
+            from initscope.api.user_code import told
+
+            raise told(f"the factory {name} raised {type(error).__name__}", error) from error
+
+    return build
+
+
 def check_start(
-    start: Start, *, settings: Settings, seed: int = 0, device: str | None = None, rules: Iterable[type[Rule]] | None = None
+    start: Start,
+    *,
+    settings: Settings,
+    seed: int = 0,
+    device: str | None = None,
+    rules: Iterable[type[Rule]] | None = None,
 ) -> CheckReport:
     """Returns the record of one check: builds, measurements, judgement, what is silenced."""
     began = time.perf_counter()
@@ -139,7 +215,11 @@ def check_start(
     verdict = judge(evidence, wanted)
     judged = {rule.name for rule in wanted} - {one.rule for one in (*verdict.skipped, *verdict.failed)}
     kept, silenced, unused = silence(
-        verdict.findings, settings=settings, allowances=allowances_in(start.model), baseline=settings.baseline, judged=judged
+        verdict.findings,
+        settings=settings,
+        allowances=allowances_in(start.model),
+        baseline=settings.baseline,
+        judged=judged,
     )
     left = unused_findings(unused) if "unused-suppression" in judged else ()
     return CheckReport(
@@ -156,12 +236,13 @@ def measured(
     start: Start, rules: Iterable[type[Rule]], *, seed: int, device: str | None = None
 ) -> tuple[Evidence, ChosenLoss]:
     """Returns all that the instruments say for `rules`, and the loss that was used."""
-    model = _materialised(start, device)
-    place = device_of(model)
     synthetic = start.inputs is None
-    inputs = _on(start.inputs, place) if not synthetic else _on(synthetic_inputs(model, shapes=start.shapes, seed=seed), place)
-    if next(leaves(inputs, (Tensor, str, int, float)), None) is None and not isinstance(inputs, tuple | dict):
-        raise UsageError("the inputs hold nothing to call the model with", where="inputs", value=type(inputs).__name__)
+    inputs = start.inputs
+    if synthetic:
+        inputs = synthetic_inputs(unwrapped(start.model), shapes=start.shapes, seed=seed)
+    model = _materialised(start, inputs, device)
+    place = device_of(model)
+    inputs = _on(inputs, place)
     if next(model.parameters(), None) is None:
         raise UsageError(
             "the model has no parameters: there is no start to check", where=start.name, value=type(model).__name__,
@@ -170,7 +251,9 @@ def measured(
     targets = _on(start.targets, place)
     loss = ChosenLoss(start.loss, targets, seed=seed)
     subject = Subject(model=model, inputs=inputs, targets=targets, loss_of=loss, synthetic=synthetic, seed=seed)
-    builds = _builds(start, model, subject, seed=seed) if "builds" in needs_of(rules) else Absent(reason="no rule needs it")
+    builds = (
+        _builds(start, model, subject, seed=seed) if "builds" in needs_of(rules) else Absent(reason="no rule needs it")
+    )
     return examine(subject, builds=builds, locate=locator(model, builds), wanted=needs_of(rules)), loss
 
 
@@ -185,19 +268,19 @@ def _builds(start: Start, model: nn.Module, subject: Subject, *, seed: int) -> B
     return examine_builds(start.built, start.model, start.log, seed=seed, forward=forward)
 
 
-def _materialised(start: Start, device: str | None) -> nn.Module:
+def _materialised(start: Start, inputs: Any, device: str | None) -> nn.Module:
     """The model itself; a copy where its lazy parameters get their shapes from the batch, or where it must move."""
     model = unwrapped(start.model)
     if device is not None and start.built is not None:
         model = model.to(device)
-    lazy = any(isinstance(one, nn.parameter.UninitializedTensorMixin) for one in (*model.parameters(), *model.buffers()))
+    lazy = any(
+        isinstance(one, nn.parameter.UninitializedTensorMixin) for one in (*model.parameters(), *model.buffers())
+    )
     if not lazy:
         return model
-    if start.inputs is None:
-        raise UsageError("the model has lazy modules: their shapes come from a batch", where=start.name, do="give inputs")
     model = copy.deepcopy(model)
     with seeded_generators(0), torch.no_grad():
-        Subject(model=model, inputs=_on(start.inputs, device_of(model))).call()
+        Subject(model=model, inputs=_on(inputs, device_of(model))).call()
     return model
 
 
@@ -205,7 +288,9 @@ def _on(value: Any, device: torch.device) -> Any:
     return replaced(value, lambda tensor: tensor.to(device))
 
 
-def _facts(evidence: Evidence, loss: ChosenLoss, *, wanted: int, verdict: Judgement, seconds: float) -> dict[str, Number]:
+def _facts(
+    evidence: Evidence, loss: ChosenLoss, *, wanted: int, verdict: Judgement, seconds: float
+) -> dict[str, Number]:
     parameters = [one for one in evidence.parameters.values() if not one.buffer]
     sizes = [_numel(one.shape) for one in parameters]
     chance = evidence.chance
@@ -228,10 +313,3 @@ def _numel(shape: tuple[int, ...]) -> int:
     for size in shape:
         count *= size
     return count
-
-
-def pyproject_settings() -> Settings:
-    """Returns the settings of the nearest pyproject.toml upward from the current folder."""
-    from initscope.check.settings import find_settings
-
-    return find_settings(Path.cwd())

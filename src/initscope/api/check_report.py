@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 
 from initscope.base.errors import UnsoundStartError
 from initscope.records.finding import CheckReport, Failed, Finding, Number, Skipped
@@ -84,4 +85,4 @@ class Report:
         from initscope.report.findings.rule_info import info_of
 
         rules = sorted((info_of(rule) for _, rule in RULES.items()), key=lambda one: one.code)
-        return Printing(report=self.record, rules=tuple(rules))
+        return Printing(report=self.record, rules=tuple(rules), root=str(Path.cwd()))

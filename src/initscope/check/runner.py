@@ -35,9 +35,11 @@ def judge(evidence: Evidence, rules: Iterable[type[Rule]]) -> Judgement:
             skipped.append(Skipped(rule=rule.name, reason=reason))
             continue
         try:
-            found[rule.name] = [_lowered(finding, rule, evidence) for finding in rule().judge(evidence)]
+            found[rule.name] = [_placed(_lowered(one, rule, evidence), evidence) for one in rule().judge(evidence)]
         except Exception as error:  # noqa: BLE001  # a crashed rule is told, and never ends the check
-            failed.append(Failed(rule=rule.name, error=f"{type(error).__name__}: {error}", trace=traceback.format_exc()))
+            failed.append(
+                Failed(rule=rule.name, error=f"{type(error).__name__}: {error}", trace=traceback.format_exc())
+            )
     names = {rule.name for rule in asked}
     kept, explained = _without_consequences({rule.name: rule for rule in asked}, found)
     return Judgement(
@@ -79,6 +81,13 @@ def _with_required(rules: Sequence[type[Rule]]) -> list[type[Rule]]:
     return sorted(found.values(), key=lambda rule: rule.code)
 
 
+def _placed(finding: Finding, evidence: Evidence) -> Finding:
+    """The finding with the place of its most guilty path, where it has none of its own."""
+    if finding.location is not None or not finding.where:
+        return finding
+    return replace(finding, location=evidence.locate(finding.where[0]))
+
+
 def _lowered(finding: Finding, rule: type[Rule], evidence: Evidence) -> Finding:
     """The finding one severity lower where it was made on inputs that nobody gave."""
     if not (evidence.synthetic and rule.data_dependent) or finding.severity == "info":
@@ -93,7 +102,10 @@ def _without_consequences(
     kept, explained = [], []
     for name, rule in rules.items():
         causes = [
-            cause for required in rule.requires for cause in found.get(required, []) if cause.severity in ("error", "warn")
+            cause
+            for required in rule.requires
+            for cause in found.get(required, [])
+            if cause.severity in ("error", "warn")
         ]
         for finding in found.get(name, []):
             cause = next((one for one in causes if rule().silenced_by(finding, one)), None)

@@ -14,6 +14,7 @@ import jsonschema
 import numpy as np
 import pytest
 
+from initscope.cli.catalogues import rule_infos
 from initscope.records.finding import CheckReport
 from initscope.report.findings.formats import FORMATS
 from initscope.report.findings.github import github
@@ -222,3 +223,9 @@ def test_the_page_shows_every_finding_with_evidence_and_cure() -> None:
 def test_every_format_names_every_rule_that_was_broken(name: str) -> None:
     text = FORMATS[name](printing())
     assert [one.name for one in USUAL.findings if one.name not in text] == []
+
+
+def test_the_sarif_with_every_registered_rule_follows_the_standard() -> None:
+    rules = rule_infos()
+    run = assert_sarif(sarif(printing(rules=rules)))
+    assert {rule.code for rule in rules} <= {rule["id"] for rule in run["tool"]["driver"]["rules"]}

@@ -12,7 +12,7 @@ from initscope.records.finding import CheckReport, Skipped
 from initscope.report.findings.code_lines import fold_code
 from initscope.report.findings.concise import concise
 from initscope.report.findings.fix_plan import fix_plan
-from initscope.report.findings.printing import amount, evidence_text, facts_text, tally
+from initscope.report.findings.printing import amount, evidence_text, facts_text, sentence, tally
 from initscope.report.findings.text import text
 from tests.report.findings.made_up import AWKWARD, DEAD, FADES, SOUND, USUAL, printing
 
@@ -189,3 +189,8 @@ def test_numbers_are_written_for_people() -> None:
     assert [amount(n) for n in (7, 12_345, 1_000_000, 7.07e9)] == ["7", "12,345", "1 M", "7.07 G"]
     assert facts_text({"parameters": 1, "loss": float("nan"), "seconds": 3}) == ["1 parameter"]
     assert tally(()) == "no findings"
+
+
+def test_a_message_begins_with_a_capital_unless_it_begins_with_a_name() -> None:
+    messages = {"half of them": "Half of them", "fc is equal": "fc is equal", "0.weight is": "0.weight is", "": ""}
+    assert {raw: sentence(replace(FADES, where=("net.fc",), message=raw)) for raw in messages} == messages

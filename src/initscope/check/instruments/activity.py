@@ -10,7 +10,9 @@ from torch import Tensor
 
 from initscope.check.instruments.trace import Activity
 
-RECTIFIERS = frozenset({"relu", "clamp_min", "threshold", "relu6", "hardtanh", "hardswish", "hardsigmoid", "clamp", "clamp_max"})
+RECTIFIERS = frozenset(
+    {"relu", "clamp_min", "threshold", "relu6", "hardtanh", "hardswish", "hardsigmoid", "clamp", "clamp_max"}
+)
 """Functions with pieces of slope exactly zero. Off is where the output stays at one value and the slope is zero."""
 
 FLAT: dict[str, Callable[[Tensor], Tensor]] = {
@@ -22,7 +24,9 @@ FLAT: dict[str, Callable[[Tensor], Tensor]] = {
 SATURATED_BELOW = 0.05
 
 
-def activity(name: str, given: Tensor, output: Tensor, *, unit_axis: int | None, softmax_axis: int | None) -> Activity | None:
+def activity(
+    name: str, given: Tensor, output: Tensor, *, unit_axis: int | None, softmax_axis: int | None
+) -> Activity | None:
     """Returns what units do in one call of the activation `name`; None where it says nothing about this function."""
     with torch.no_grad():
         if not output.is_floating_point() or output.numel() == 0 or output.is_meta:

@@ -9,7 +9,9 @@ CHANNELS_FIRST = frozenset({
     "cudnn_batch_norm", "max_pool2d_with_indices", "avg_pool2d", "_adaptive_avg_pool2d", "convolution_overrideable",
     "mkldnn_convolution", "avg_pool3d", "max_pool3d_with_indices", "_adaptive_avg_pool3d", "_native_batch_norm_legit_no_training",
 })  # fmt: skip
-UNITS_LAST = frozenset({"mm", "addmm", "bmm", "baddbmm", "embedding", "native_layer_norm", "linear", "mv", "addmv", "_fused_rms_norm"})
+UNITS_LAST = frozenset(
+    {"mm", "addmm", "bmm", "baddbmm", "embedding", "native_layer_norm", "linear", "mv", "addmv", "_fused_rms_norm"}
+)
 
 
 def unit_axis(name: str, shape: Sequence[int], parents: Sequence[tuple[Sequence[int], int | None]]) -> int | None:

@@ -139,8 +139,8 @@ def _bytes(tensor: Tensor) -> Tensor:
 
 
 def _never_touched(model: nn.Module, log: WriteLog) -> frozenset[str]:
-    """Returns the names of tensors that were made in the first build and that no write touched."""
-    touched = {path for write in log.writes for path in write.tensors}
+    """Returns the names of tensors that were made in the first build and that no write filled as a whole."""
+    touched = {path for write in log.writes if write.whole for path in write.tensors}
     return frozenset(path for path, _ in held_tensors(model) if path in log.made and path not in touched)
 
 

@@ -51,7 +51,9 @@ class Capture(TorchDispatchMode):
         tensors = [leaf for leaf in tree_flatten((args, kwargs))[0] if isinstance(leaf, Tensor)]
         operands = tuple(recording.index_of(tensor) for tensor in tensors)
         written = _written(func, args, kwargs)
-        before = tensors[0].clone() if written and tensors and _is_small_step(name) else (tensors[0] if tensors else None)
+        before = (
+            tensors[0].clone() if written and tensors and _is_small_step(name) else (tensors[0] if tensors else None)
+        )
         output = func(*args, **kwargs) if replaced is NotImplemented else replaced
         results = [leaf for leaf in tree_flatten(output)[0] if isinstance(leaf, Tensor)]
         made = results if results else [tensor for tensor in tensors if any(tensor is one for one in written)]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
-from initscope.check.evidence import Evidence
+from initscope.check.evidence import Evidence, ParameterFacts
 from initscope.check.instruments.chains import Station
 from initscope.check.instruments.graph import next_activation
 from initscope.check.instruments.trace import Trace
 
-HE = frozenset({"relu", "clamp_min", "threshold", "relu6", "hardtanh", "leaky_relu", "prelu", "_prelu_kernel", "rrelu", "rrelu_with_noise"})
+HE = frozenset({
+    "relu", "clamp_min", "threshold", "relu6", "hardtanh", "leaky_relu", "prelu", "_prelu_kernel", "rrelu", "rrelu_with_noise",
+})  # fmt: skip
 NAMED = {"gelu": "gelu", "silu": "silu", "elu": "elu", "mish": "mish", "softplus": "softplus", "hardswish": "hardswish"}
 
 
@@ -43,11 +46,16 @@ def cure(evidence: Evidence, stations: Sequence[Station], *, biases: bool = True
     if not isinstance(trace, Trace):
         return ""
     entries: dict[str, str] = {}
+    plain: dict[str, float] = {}
     sigmoid = False
     for station in layers_of(stations):
         name = activation_behind(trace, station)
         sigmoid = sigmoid or name in ("sigmoid", "hardsigmoid")
-        entries[station.op.weight] = method_for(name)
+        facts = evidence.parameters.get(station.op.weight)
+        if facts is not None and facts.fan_in is None:
+            plain[station.op.weight] = _std(trace, station, facts, name)
+        else:
+            entries[station.op.weight] = method_for(name)
         bias = bias_of(evidence, station)
         if biases and bias:
             entries[bias] = "zeros"
@@ -56,10 +64,19 @@ def cure(evidence: Evidence, stations: Sequence[Station], *, biases: bool = True
             "sigmoids in series lose three quarters of the signal each whatever the weights: put tanh, ReLU or GELU in their "
             f"place, or nn.LayerNorm before each of them ({', '.join(one.name for one in layers_of(stations)[:6])})"
         )
-    if not entries:
-        return ""
-    shown = ", ".join(f'"{path}": "{method}"' for path, method in entries.items())
-    return f"initscope.initialize(model, {{{shown}}})"
+    lines = [f'nn.init.normal_(model.get_parameter("{path}"), std={std:.4g})' for path, std in plain.items()]
+    if entries:
+        shown = ", ".join(f'"{path}": "{method}"' for path, method in entries.items())
+        lines.append(f"initscope.initialize(model, {{{shown}}})")
+    return "\n".join(lines)
+
+
+def _std(trace: Trace, station: Station, facts: ParameterFacts, activation: str) -> float:
+    """He's deviation, LeCun's without a rectifier, for a bare parameter: its fan-in read from what it made."""
+    units = trace.values[station.op.result].shape[-1] if trace.values[station.op.result].shape else 1
+    fan_in = max(math.prod(facts.shape) // max(units, 1), 1)
+    gain = 2.0 if activation in HE or activation in NAMED else 1.0
+    return math.sqrt(gain / fan_in)
 
 
 def bias_of(evidence: Evidence, station: Station) -> str:

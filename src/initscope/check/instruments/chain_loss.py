@@ -83,7 +83,12 @@ def backward_changes(evidence: Evidence) -> Iterator[ChainChange]:
             if first.back > 0 and second.back > 0 and second.kind != "neutral"
         ]
         rank = sorted(steps, key=lambda pair: -pair[1] * math.copysign(1.0, decades))
-        yield _change(head, tuple(chain), decades, tuple(one for one, _ in rank if one.kind == "layer"))
+        yield _change(head, tuple(chain), decades, tuple(_layer_at(one) for one, _ in rank))
+
+
+def _layer_at(station: Station) -> Station:
+    """The station itself where it is a layer, else the last layer before it."""
+    return next((one for one in station.chain()[::-1] if one.kind == "layer"), station)
 
 
 def _change(head: Head, stations: tuple[Station, ...], decades: float, guilty: tuple[Station, ...]) -> ChainChange:

@@ -33,7 +33,7 @@ class Station:
     """One place of a chain.
 
     value    index of the value; for a layer the one behind its bias
-    op       its operator;  name  of a layer, the module that owns the weight, else ""
+    op       its operator;  name  of a layer, the module that owns the weight or a bare parameter, else ""
     signal   standard deviation between samples there (over samples and positions where that is not known)
     gain     decades gained since the start of the chain, negative for a loss; NaN behind a value that is constant
     back     root mean square of the loss's gradient there; NaN where none arrived
@@ -158,7 +158,7 @@ class _Walk:
         skipped = before.skips if before is not None and not fresh else 0
         joined = self._branch(op) if kind == "sum" else None
         return Station(
-            value=value, op=op, kind=kind, name=_owner(op.weight) if kind == "layer" else "", signal=signal, gain=gain,
+            value=value, op=op, kind=kind, name=self._named(op.weight) if kind == "layer" else "", signal=signal, gain=gain,
             back=back.rms if back is not None else math.nan, layers=passed + (kind == "layer"),
             skips=skipped + (joined is not None), branch=joined, previous=before,
         )  # fmt: skip
@@ -208,6 +208,12 @@ class _Walk:
         kept = max(before.gain, floored + common)
         return kept if kept < -1.0 else 0.0
 
+    def _named(self, weight: str) -> str:
+        """The module that owns the weight; a bare parameter's own path."""
+        facts = self.parameters.get(weight)
+        bare = facts is not None and facts.fan_in is None
+        return weight if bare else weight.rpartition(".")[0] or weight
+
     def _zero(self, op: Op) -> bool:
         facts = self.parameters.get(op.weight)
         return facts is None or facts.zero
@@ -225,10 +231,6 @@ def _comparable(first: Moments, second: Moments) -> tuple[float, float]:
     if math.isfinite(first.between) and math.isfinite(second.between):
         return first.between, second.between
     return first.spread, second.spread
-
-
-def _owner(weight: str) -> str:
-    return weight.rpartition(".")[0] or weight
 
 
 def _noisy(trace: Trace, op: Op) -> bool:

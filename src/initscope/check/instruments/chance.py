@@ -10,12 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from initscope.base.errors import UsageError
 from initscope.check.evidence import Absent, Chance, LossKind
 from initscope.check.instruments.chance_constant import Constants, Link, Part, link_of
 from initscope.check.instruments.chance_fit import NoLeastError, best_constant
 from initscope.check.instruments.chance_labels import Labels, read_labels
 from initscope.check.instruments.loss_outputs import Leaf, floating_outputs, main_output, with_replaced
-from initscope.check.instruments.losses import class_axis
+from initscope.check.instruments.losses import class_axis, own_loss
 
 GROUPS = 16
 NAN = float("nan")
@@ -53,15 +54,14 @@ def measure_chance(
         return Absent(reason=f"the loss of a constant output could not be taken: {type(error).__name__}: {error}")
 
 
-def _measured(
-    output: Any, loss: Callable[[Any], Tensor], kind: LossKind, targets: Any, main: Leaf
-) -> Chance | Absent:
+def _measured(output: Any, loss: Callable[[Any], Tensor], kind: LossKind, targets: Any, main: Leaf) -> Chance | Absent:
     output = _widened(output, loss)
     main = next(leaf for leaf in floating_outputs(output) if leaf.steps == main.steps)
     slopes = _slopes(output, loss)
     read = [leaf for leaf in floating_outputs(output) if leaf.steps in slopes]
     if not read:
-        return Absent(reason="the loss does not change with the model's output: the model computed it itself")
+        own = "the model computes its loss itself"
+        return Absent(reason="the loss does not change with the output" if own_loss(output) is None else own)
     if main.steps not in slopes:
         main = read[0]
     first = _part(main, slopes[main.steps], kind, targets)
@@ -84,12 +84,10 @@ def _measured(
 
 
 def _widened(output: Any, loss: Callable[[Any], Tensor]) -> Any:
-    """The output with its half-precision tensors in float32, where the loss takes them so."""
-    halves = {
-        leaf.steps: leaf.tensor.detach().float()
-        for leaf in floating_outputs(output)
-        if leaf.tensor.dtype in (torch.float16, torch.bfloat16)
-    }
+    """The output out of the graph, its half-precision tensors in float32 where the loss takes them so."""
+    plain = {leaf.steps: leaf.tensor.detach() for leaf in floating_outputs(output)}
+    output = with_replaced(output, plain)
+    halves = {steps: one.float() for steps, one in plain.items() if one.dtype in (torch.float16, torch.bfloat16)}
     if not halves:
         return output
     wide = with_replaced(output, halves)
@@ -110,7 +108,10 @@ def _slopes(output: Any, loss: Callable[[Any], Tensor]) -> dict[Any, Tensor]:
     for given in (values, {steps: torch.full_like(value, 0.5) for steps, value in values.items()}):
         with torch.enable_grad():
             asked = {steps: value.clone().requires_grad_() for steps, value in given.items()}
-            loss_value = loss(with_replaced(output, {steps: value.clone() for steps, value in asked.items()}))
+            try:
+                loss_value = loss(with_replaced(output, {steps: value.clone() for steps, value in asked.items()}))
+            except UsageError:
+                return {}  # a loss outside the graph is refused before it gets here
             if not loss_value.requires_grad:
                 return {}
             slopes: tuple[Tensor | None, ...] = torch.autograd.grad(loss_value, list(asked.values()), allow_unused=True)

@@ -85,9 +85,7 @@ class Constants:
         return torch.split(vector, [part.size for part in self.parts])
 
     def _loss(self, vector: Tensor) -> Tensor:
-        replaced = {
-            part.leaf.steps: part.filled(one) for part, one in zip(self.parts, self.split(vector), strict=True)
-        }
+        replaced = {part.leaf.steps: part.filled(one) for part, one in zip(self.parts, self.split(vector), strict=True)}
         return self.loss(with_replaced(self.output, replaced)).reshape(())
 
 

@@ -13,7 +13,7 @@ from initscope.check.instruments.symmetry import fingerprint
 
 
 def equal_at_start(model: nn.Module) -> tuple[tuple[str, ...], ...]:
-    """Returns groups of two and more trainable parameters of equal bits, in the model's order; all zeros are no copies."""
+    """Returns groups of trainable parameters of equal bits, in the model's order; all zeros are no copies."""
     groups: dict[int, list[str]] = {}
     for path, parameter in model.named_parameters():
         if parameter.requires_grad and parameter.numel() and not parameter.is_meta and bool(parameter.detach().any()):
@@ -28,7 +28,9 @@ def distances(model: nn.Module, groups: Sequence[Sequence[str]]) -> Mapping[str,
     for first, *others in groups:
         for path in others:
             one, other = parameters[first], parameters[path]
-            found[path] = Apart(twin=first, values=_apart(one.detach(), other.detach()), gradients=_gradients_apart(one, other))
+            found[path] = Apart(
+                twin=first, values=_apart(one.detach(), other.detach()), gradients=_gradients_apart(one, other)
+            )
     return found
 
 

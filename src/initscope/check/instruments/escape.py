@@ -17,8 +17,8 @@ from torch import Tensor
 from initscope.check.evidence import Absent, Escape, UnitGroups
 from initscope.check.instruments.capture import run_captured
 from initscope.check.instruments.copies import distances, equal_at_start
-from initscope.check.instruments.facts import peak_and_rms
 from initscope.check.instruments.expected_dropout import ExpectedDropout
+from initscope.check.instruments.facts import peak_and_rms
 from initscope.check.instruments.recording import Recording, grad_state
 from initscope.check.instruments.subject import Subject
 from initscope.check.instruments.symmetry import fingerprints, unit_groups
@@ -52,7 +52,9 @@ def probe_escape(subject: Subject, start: Mapping[str, Mapping[int, UnitGroups]]
     blocked = finite and any(states[-1] for states in zero_at.values())
     recording = Recording.of(subject.model, batch=subject.batch)
     with seeded_generators(subject.seed):
-        output = run_captured(subject.model, lambda: subject.call(recording), subject.loss_of, recording, backward=blocked)
+        output = run_captured(
+            subject.model, lambda: subject.call(recording), subject.loss_of, recording, backward=blocked
+        )
     return Escape(
         steps=taken, zero_at={path: tuple(states) for path, states in zero_at.items()}, start=start, end=end, fingerprints=values,
         gradient_fingerprints=gradients, moved_output=_moved(outputs, output), finite=finite,
@@ -78,7 +80,9 @@ def _zeros(subject: Subject) -> dict[str, bool]:
 
 def _finite_gradients(subject: Subject) -> bool:
     gradients = (grad_state(parameter) for parameter in subject.model.parameters())
-    return all(bool(torch.isfinite(one.sum())) or bool(torch.isfinite(one).all()) for one in gradients if one is not None)
+    return all(
+        bool(torch.isfinite(one.sum())) or bool(torch.isfinite(one).all()) for one in gradients if one is not None
+    )
 
 
 def _step(subject: Subject) -> None:
@@ -109,6 +113,8 @@ def _moved(before: list[Tensor], output: object) -> float:
     after = [one for one in leaves(output) if isinstance(one, Tensor) and one.is_floating_point()]
     if len(after) != len(before) or any(one.shape != two.shape for one, two in zip(before, after, strict=True)):
         return float("nan")
-    change = sum(float((two.detach().double() - one.double()).square().sum()) for one, two in zip(before, after, strict=True))
+    change = sum(
+        float((two.detach().double() - one.double()).square().sum()) for one, two in zip(before, after, strict=True)
+    )
     size = sum(float(one.double().square().sum()) for one in before)
     return math.sqrt(change / size) if size > 0 else float("inf") if change > 0 else 0.0

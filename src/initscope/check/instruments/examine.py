@@ -14,6 +14,7 @@ from initscope.base.errors import UsageError
 from initscope.check.evidence import Absent, Builds, Chance, Escape, Evidence, LossKind, ParameterFacts
 from initscope.check.instruments.capture import run_captured
 from initscope.check.instruments.chance import measure_chance
+from initscope.check.instruments.chance_inner import inner_chance
 from initscope.check.instruments.escape import probe_escape
 from initscope.check.instruments.facts import parameter_facts, with_gradients
 from initscope.check.instruments.loss_kinds import recognised
@@ -29,7 +30,11 @@ from initscope.records.finding import Location
 
 
 def examine(
-    subject: Subject, *, builds: Builds | Absent, locate: Callable[[str], Location | None], wanted: frozenset[str] = frozenset()
+    subject: Subject,
+    *,
+    builds: Builds | Absent,
+    locate: Callable[[str], Location | None],
+    wanted: frozenset[str] = frozenset(),
 ) -> Evidence:
     """Returns all that the instruments measure of `subject`; the model is afterwards as it was, to the bit.
 
@@ -76,6 +81,8 @@ class _Visit:
         self.kind = recognised(self.trace) if subject.user_loss else "stand-in"
         if "chance" in self.wanted:
             self.chance = measure_chance(output, subject.loss_of, self.kind, subject.targets)
+            if not self.chance and self.kind == "cross_entropy":
+                self.chance = inner_chance(self.trace) or self.chance
         self._probe(output)
 
     def _captured(self, recording: Recording) -> Any:
@@ -92,7 +99,9 @@ class _Visit:
         except Exception as error:
             if recording.stage != "backward":
                 raise refused(error, recording.refused) from error
-            self.gradients = Absent(reason=f"the backward pass raised {type(error).__name__}: {str(error).splitlines()[0]}")
+            self.gradients = Absent(
+                reason=f"the backward pass raised {type(error).__name__}: {str(error).splitlines()[0]}"
+            )
             return recording.output
         if subject.loss_of is not None and trainable:
             self.gradients = True
@@ -109,7 +118,9 @@ class _Visit:
         try:
             self.escape = probe_escape(self.subject, unit_groups(self.subject.model), outputs)
         except (RuntimeError, ValueError, NotImplementedError, TypeError) as error:
-            self.escape = Absent(reason=f"a probe step raised {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
+            self.escape = Absent(
+                reason=f"a probe step raised {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+            )
 
     def evidence(self, builds: Builds | Absent, locate: Callable[[str], Location | None]) -> Evidence:
         """Returns what was measured."""

@@ -38,9 +38,14 @@ def parameter_facts(model: nn.Module) -> dict[str, ParameterFacts]:
     return found
 
 
-def with_gradients(facts: Mapping[str, ParameterFacts], model: nn.Module, used: frozenset[str]) -> dict[str, ParameterFacts]:
+def with_gradients(
+    facts: Mapping[str, ParameterFacts], model: nn.Module, used: frozenset[str]
+) -> dict[str, ParameterFacts]:
     """Returns the facts with what the backward pass left in `.grad`, and whether the forward pass read each one."""
-    return {**facts, **{path: _with_gradient(facts[path], one, used) for path, one in model.named_parameters() if path in facts}}
+    return {
+        **facts,
+        **{path: _with_gradient(facts[path], one, used) for path, one in model.named_parameters() if path in facts},
+    }
 
 
 def _with_gradient(facts: ParameterFacts, parameter: Tensor, used: frozenset[str]) -> ParameterFacts:
@@ -53,7 +58,12 @@ def _with_gradient(facts: ParameterFacts, parameter: Tensor, used: frozenset[str
     plain = torch.view_as_real(gradient) if gradient.is_complex() else gradient
     peak, rms = peak_and_rms(plain)
     return replace(
-        facts, used=reads, grad="zero" if peak == 0 else "some", grad_rms=rms, grad_max=peak, grad_fingerprint=fingerprint(gradient)
+        facts,
+        used=reads,
+        grad="zero" if peak == 0 else "some",
+        grad_rms=rms,
+        grad_max=peak,
+        grad_fingerprint=fingerprint(gradient),
     )
 
 
@@ -77,7 +87,13 @@ def _facts(owners: Mapping[str, str], path: str, tensor: Tensor) -> ParameterFac
         path=path, shape=() if _is_lazy(tensor) else tuple(tensor.shape), dtype=str(tensor.dtype)[6:], trainable=tensor.requires_grad,
         layer=owners.get(module, ""), module=module,
     )  # fmt: skip
-    if _is_lazy(tensor) or tensor.is_meta or tensor.numel() == 0 or tensor.layout != torch.strided or tensor.is_quantized:
+    if (
+        _is_lazy(tensor)
+        or tensor.is_meta
+        or tensor.numel() == 0
+        or tensor.layout != torch.strided
+        or tensor.is_quantized
+    ):
         return basic
     with torch.no_grad():
         return replace(basic, fingerprint=fingerprint(tensor), **_statistics(tensor.detach()))

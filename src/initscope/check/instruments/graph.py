@@ -117,7 +117,9 @@ def predecessors(trace: Trace, value: int) -> tuple[int, ...]:
 
 def main_outputs(trace: Trace) -> tuple[int, ...]:
     """Returns the values the loss was computed from, else all floating values that the model returned."""
-    floating = [index for index in trace.outputs if trace.values[index].from_data and trace.values[index].dtype[:1] in "fbc"]
+    floating = [
+        index for index in trace.outputs if trace.values[index].from_data and trace.values[index].dtype[:1] in "fbc"
+    ]
     if trace.loss is None:
         return tuple(floating)
     reached = ancestors(trace, [trace.loss])

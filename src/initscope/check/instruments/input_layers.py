@@ -69,10 +69,11 @@ def _of(module: nn.Module, *, sequence: bool) -> Iterator[InputShape]:
         batch_first = (BATCH, LENGTH) if module.batch_first else (LENGTH, BATCH)
         yield _floats(*batch_first, module.input_size)
     elif isinstance(module, nn.RNNCellBase):
-        yield _floats(BATCH, module.input_size)
         yield _floats(BATCH, LENGTH, module.input_size)
+        yield _floats(BATCH, module.input_size)
     elif isinstance(module, nn.MultiheadAttention):
-        yield _floats(BATCH, LENGTH, module.embed_dim)
+        for size in dict.fromkeys((module.embed_dim, module.kdim or module.embed_dim, module.vdim or module.embed_dim)):
+            yield _floats(BATCH, LENGTH, size)
     elif isinstance(module, nn.Bilinear):
         yield _floats(BATCH, module.in1_features)
         yield _floats(BATCH, module.in2_features)

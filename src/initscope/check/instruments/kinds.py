@@ -28,7 +28,9 @@ NORM = frozenset({
 })  # fmt: skip
 SUM = frozenset({"add", "sub", "rsub", "addcmul", "addcdiv", "lerp"})
 PRODUCT = frozenset({"mul", "div", "multiply", "divide", "true_divide", "floor_divide"})
-JOIN = frozenset({"cat", "stack", "concat", "where", "scatter", "index_put", "masked_scatter", "index_add", "scatter_add"})
+JOIN = frozenset(
+    {"cat", "stack", "concat", "where", "scatter", "index_put", "masked_scatter", "index_add", "scatter_add"}
+)
 REDUCE = frozenset({
     "mean", "sum", "amax", "amin", "max", "min", "var", "var_mean", "std", "std_mean", "max_pool2d_with_indices", "prod",
     "max_pool3d_with_indices", "avg_pool2d", "avg_pool3d", "avg_pool1d", "_adaptive_avg_pool2d", "_adaptive_avg_pool3d",
@@ -43,7 +45,20 @@ VIEW = frozenset({
     "upsample_nearest1d", "_reshape_copy", "view_copy", "expand_copy", "pad", "reflection_pad2d", "reflection_pad1d",
     "replication_pad2d", "masked_select", "slice_scatter", "select_scatter", "split_copy", "unsafe_split", "unsafe_chunk", "swapaxes",
 })  # fmt: skip
-COPY = frozenset({"clone", "_to_copy", "copy", "contiguous", "masked_fill", "fill", "zero", "nan_to_num", "native_dropout", "dropout"})
+COPY = frozenset(
+    {
+        "clone",
+        "_to_copy",
+        "copy",
+        "contiguous",
+        "masked_fill",
+        "fill",
+        "zero",
+        "nan_to_num",
+        "native_dropout",
+        "dropout",
+    }
+)
 LOSS = frozenset({
     "nll_loss_forward", "nll_loss2d_forward", "binary_cross_entropy", "binary_cross_entropy_with_logits", "mse_loss", "kl_div",
     "smooth_l1_loss", "huber_loss", "l1_loss", "soft_margin_loss", "multi_margin_loss", "multilabel_margin_loss_forward",
@@ -55,7 +70,20 @@ FRESH = frozenset({
 })  # fmt: skip
 """Operators that take a tensor for its shape alone: nothing of its content goes on."""
 
-CUTS = frozenset({"detach", "argmax", "argmin", "sign", "round", "floor", "_local_scalar_dense", "one_hot", "bernoulli", "multinomial"})
+CUTS = frozenset(
+    {
+        "detach",
+        "argmax",
+        "argmin",
+        "sign",
+        "round",
+        "floor",
+        "_local_scalar_dense",
+        "one_hot",
+        "bernoulli",
+        "multinomial",
+    }
+)
 """Operators behind which no gradient flows."""
 
 

@@ -96,9 +96,7 @@ class StandIn:
                 do="give a loss that takes (output, target)",
             )
         graded = any(tensor.requires_grad for tensor in found)
-        terms = [
-            self._term(tensor, index) for index, tensor in enumerate(found) if tensor.requires_grad or not graded
-        ]
+        terms = [self._term(tensor, index) for index, tensor in enumerate(found) if tensor.requires_grad or not graded]
         return torch.stack([term.to(terms[0].device) for term in terms]).sum()
 
     def _term(self, tensor: Tensor, index: int) -> Tensor:
@@ -267,7 +265,7 @@ def _pair(output: Any, target: Any, name: str) -> tuple[Tensor, Tensor]:
         raise UsageError(
             f"the loss {name} needs targets" + ("" if target is None else " that are a tensor"),
             value=None if target is None else type(target).__name__,
-                do=GIVE_TARGETS,
+            do=GIVE_TARGETS,
         )
     return tensor, aim.to(tensor.device)
 

@@ -39,7 +39,9 @@ class Refusal:
 
 def shapes_of(values: Any) -> tuple[str, ...]:
     """Returns shape and dtype of every tensor in `values`, as texts."""
-    return tuple(f"{list(tensor.shape)} {str(tensor.dtype)[6:]}" for tensor in leaves(values) if isinstance(tensor, Tensor))
+    return tuple(
+        f"{list(tensor.shape)} {str(tensor.dtype)[6:]}" for tensor in leaves(values) if isinstance(tensor, Tensor)
+    )
 
 
 @dataclass(kw_only=True, eq=False)
@@ -170,32 +172,53 @@ class Recording:
             value.op, value.from_data, value.parameters = number, from_data, sources
             carriers = [parent for parent in parents if parent.from_data] or parents
             value.unit_axis = unit_axis(name, value.shape, [(parent.shape, parent.unit_axis) for parent in carriers])
-            value.sample_axis = sample_axis(value.shape, self.batch, [parent.sample_axis for parent in carriers]) if from_data else None
+            value.sample_axis = (
+                sample_axis(value.shape, self.batch, [parent.sample_axis for parent in carriers]) if from_data else None
+            )
             if from_data:
                 same = next((one for one in carriers if one.shape == value.shape), None)
-                if kind in ("view", "copy") and same is not None and name not in ("masked_fill", "nan_to_num", "tril", "triu"):
+                if (
+                    kind in ("view", "copy")
+                    and same is not None
+                    and name not in ("masked_fill", "nan_to_num", "tril", "triu")
+                ):
                     value.forward = same.forward
                 elif kind in MEASURED:
                     value.forward = self._moments(tensor, value)
             index = self._enter(value)
             self._known[tensor] = index
             self._remember_storage(tensor)
-            if from_data and tensor.is_floating_point() or tensor.is_complex():
+            if (from_data and tensor.is_floating_point()) or tensor.is_complex():
                 self._waiting.append((weakref.ref(tensor), index))
             indices.append(index)
         numbers, named = _numbers(args, kwargs or {})
         weight = self._weight(operands) if kind in ("linear", "lookup", "bias", "gain") else ""
         self._ops.append(
             Op(
-                index=number, name=name, kind=kind, operands=operands, results=tuple(indices), numbers=numbers, named=named,
-                weight=weight, module=module, place=place, in_loss=self.stage != "forward",
+                index=number,
+                name=name,
+                kind=kind,
+                operands=operands,
+                results=tuple(indices),
+                numbers=numbers,
+                named=named,
+                weight=weight,
+                module=module,
+                place=place,
+                in_loss=self.stage != "forward",
                 activity=self._activity(name, kind, numbers, given, results, indices) if from_data else None,
             )  # fmt: skip
         )
         return indices
 
     def _activity(
-        self, name: str, kind: Kind, numbers: Sequence[Any], given: Tensor | None, results: Sequence[Tensor], indices: Sequence[int]
+        self,
+        name: str,
+        kind: Kind,
+        numbers: Sequence[Any],
+        given: Tensor | None,
+        results: Sequence[Tensor],
+        indices: Sequence[int],
     ) -> Activity | None:
         if kind not in ("activation", "softmax") or given is None or not results:
             return None
@@ -206,7 +229,9 @@ class Recording:
 
     def _weight(self, operands: Iterable[int]) -> str:
         """The largest parameter among those that the operator's parameter-made operands consist of."""
-        names = {name for index in operands if not self._values[index].from_data for name in self._values[index].parameters}
+        names = {
+            name for index in operands if not self._values[index].from_data for name in self._values[index].parameters
+        }
         sizes = {name: _numel(self._values[self._by_path[name]].shape) for name in names if name in self._by_path}
         return max(sizes, key=lambda name: sizes[name]) if sizes else ""
 
@@ -237,8 +262,18 @@ class Recording:
         index = self._enter(value)
         self._ops.append(
             Op(
-                index=number, name="write", kind="join", operands=(old, new), results=(index,), numbers=(), named={}, weight="",
-                module="", place=None, in_loss=self.stage != "forward", activity=None,
+                index=number,
+                name="write",
+                kind="join",
+                operands=(old, new),
+                results=(index,),
+                numbers=(),
+                named={},
+                weight="",
+                module="",
+                place=None,
+                in_loss=self.stage != "forward",
+                activity=None,
             )  # fmt: skip
         )
         if value.from_data:
@@ -258,8 +293,9 @@ class Recording:
                 self._hooks.append(tensor.register_hook(self._gradient_hook(value)))
 
     def _gradient_hook(self, value: _Open) -> Any:
-        def measure(gradient: Tensor) -> None:
-            value.backward = self._moments(gradient, value)
+        def measure(gradient: Tensor | None) -> None:
+            if gradient is not None:  # autograd hands None where no gradient is defined
+                value.backward = self._moments(gradient, value)
 
         return measure
 

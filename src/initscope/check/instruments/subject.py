@@ -48,7 +48,10 @@ class Subject:
         """Runs the model on copies of its inputs, which are entered into `recording` first."""
         positional, keywords = call_of(self.inputs)
         named = [*((str(number), value) for number, value in enumerate(positional)), *keywords.items()]
-        copies = [replaced(value, lambda tensor: tensor.detach().clone().requires_grad_(tensor.requires_grad)) for _, value in named]
+        copies = [
+            replaced(value, lambda tensor: tensor.detach().clone().requires_grad_(tensor.requires_grad))
+            for _, value in named
+        ]
         if recording is not None:
             for (name, _), value in zip(named, copies, strict=True):
                 for tensor in leaves(value):
@@ -74,7 +77,11 @@ class Subject:
             model.train()
             for module in model.modules():
                 frozen = [one for one in module.parameters(recurse=False)]
-                if isinstance(module, nn.modules.batchnorm._BatchNorm) and frozen and not any(one.requires_grad for one in frozen):
+                if (
+                    isinstance(module, nn.modules.batchnorm._BatchNorm)
+                    and frozen
+                    and not any(one.requires_grad for one in frozen)
+                ):
                     module.eval()
 
 

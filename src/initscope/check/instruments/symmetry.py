@@ -16,6 +16,9 @@ TOLERANCE = 1e-6
 """Slices closer than this times the largest entry agree: sums taken in another order differ by rounding."""
 
 
+SAMPLED = 8
+"""Entries of each slice that are compared first: only slices that agree in them are compared whole."""
+
 CHUNK = 2_000_000
 """Entries that are widened to float64 at a time."""
 
@@ -29,7 +32,12 @@ def unit_groups(model: nn.Module, *, most: int = 200_000_000) -> dict[str, dict[
     found: dict[str, dict[int, UnitGroups]] = {}
     for path, parameter in model.named_parameters():
         gradient = parameter.grad
-        if gradient is None or gradient.layout != torch.strided or not 0 < parameter.numel() <= most or parameter.ndim == 0:
+        if (
+            gradient is None
+            or gradient.layout != torch.strided
+            or not 0 < parameter.numel() <= most
+            or parameter.ndim == 0
+        ):
             continue
         found[path] = {
             axis: UnitGroups(
@@ -52,29 +60,42 @@ def groups(tensor: Tensor, axis: int) -> NDArray[np.int64]:
         scale = max(abs(low), abs(high))
         if not np.isfinite(scale):
             return np.arange(plain.shape[axis], dtype=np.int64)
+        slices = wide.movedim(axis, 0)
         length = wide.numel() // max(wide.shape[axis], 1)
-        projected = _projected(wide, axis, length).cpu().numpy()
-    return _numbered(projected, TOLERANCE * scale * max(length, 1) ** 0.5)
+        numbers = _numbered(_sampled(slices), TOLERANCE * scale * SAMPLED**0.5)
+        alike = np.flatnonzero(np.bincount(numbers)[numbers] > 1)
+        if len(alike) == 0 or length <= SAMPLED:
+            return numbers
+        projected = _projected(slices, torch.from_numpy(alike).to(wide.device), length)
+    finer = np.zeros(len(numbers), dtype=np.int64)
+    finer[alike] = 1 + _numbered(projected, TOLERANCE * scale * length**0.5)
+    return np.unique(np.stack([numbers, finer], axis=1), axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
 
 
-def _projected(tensor: Tensor, axis: int, length: int) -> Tensor:
-    """Two fixed random projections of every slice along `axis`, Float64 "slice 2", some rows at a time."""
-    generator = torch.Generator().manual_seed(0x1417)
-    directions = torch.rand(length, 2, generator=generator) + 0.5
-    directions *= torch.randint(0, 2, directions.shape, generator=generator) * 2 - 1
-    directions = directions.to(tensor.device, torch.float64)
-    rows = max(1, CHUNK * tensor.shape[0] // max(tensor.numel(), 1))
-    if axis > 1:
-        tensor, axis = tensor.movedim(axis, 0), 0
-    if axis == 0:
-        flat = tensor.reshape(tensor.shape[0], -1)
-        return torch.cat([part.double() @ directions for part in flat.split(rows)])
-    flat = tensor.reshape(tensor.shape[0], tensor.shape[1], -1)
-    by_row = directions.reshape(tensor.shape[0], -1, 2)
-    found = torch.zeros(tensor.shape[1], 2, dtype=torch.float64, device=tensor.device)
-    for part, along in zip(flat.split(rows), by_row.split(rows), strict=True):
-        found += part.double().transpose(0, 1).reshape(tensor.shape[1], -1) @ along.reshape(-1, 2)
+def _sampled(slices: Tensor) -> NDArray[np.float64]:
+    """Two fixed random projections of a few entries of each slice: equal slices agree in them, others seldom do."""
+    generator = torch.Generator().manual_seed(0x1418)
+    if slices.ndim == 1:
+        return slices.double().cpu().numpy()[:, None]
+    places = [torch.randint(0, size, (SAMPLED,), generator=generator).to(slices.device) for size in slices.shape[1:]]
+    picked = slices[(slice(None), *places)].double().cpu()
+    found: NDArray[np.float64] = (picked @ _directions(SAMPLED)).numpy()
     return found
+
+
+def _projected(slices: Tensor, wanted: Tensor, length: int) -> NDArray[np.float64]:
+    """Two fixed random projections of the whole of the wanted slices, Float64 "slice 2", some at a time."""
+    directions = _directions(length).to(slices.device)
+    rows = max(1, CHUNK // max(length, 1))
+    parts = [slices[some].reshape(len(some), -1).double() @ directions for some in wanted.split(rows)]
+    found: NDArray[np.float64] = torch.cat(parts).cpu().numpy()
+    return found
+
+
+def _directions(length: int) -> Tensor:
+    generator = torch.Generator().manual_seed(0x1417)
+    sizes = torch.rand(length, 2, generator=generator, dtype=torch.float64) + 0.5
+    return sizes * (torch.randint(0, 2, sizes.shape, generator=generator) * 2 - 1)
 
 
 def quiet(gradient: Tensor, axis: int) -> NDArray[np.bool_]:
@@ -102,12 +123,18 @@ def _numbered(projected: NDArray[np.float64], width: float) -> NDArray[np.int64]
 def fingerprint(tensor: Tensor) -> int:
     """Returns a hash of a tensor's bits: equal for equal bits of equal shape and type, whatever the strides."""
     with torch.no_grad():
-        plain = tensor.detach().to_dense() if tensor.layout != torch.strided else tensor.detach().resolve_conj().resolve_neg()
+        plain = (
+            tensor.detach().to_dense()
+            if tensor.layout != torch.strided
+            else tensor.detach().resolve_conj().resolve_neg()
+        )
         if plain.numel() == 0 or plain.is_meta:
             return 0
         head = f"{tuple(plain.shape)} {plain.dtype}".encode()
         raw = plain.contiguous().reshape(-1).view(torch.uint8).cpu().numpy()
-        return int.from_bytes(blake2b(memoryview(raw), digest_size=8, key=blake2b(head, digest_size=16).digest()).digest(), "big")
+        return int.from_bytes(
+            blake2b(memoryview(raw), digest_size=8, key=blake2b(head, digest_size=16).digest()).digest(), "big"
+        )
 
 
 def fingerprints(model: nn.Module) -> tuple[Mapping[str, int], Mapping[str, int]]:

@@ -1,4 +1,4 @@
-"""Which axis of a weight holds the units it makes, whatever the layout: `x @ W`, `W @ x`, linear layers, convolutions."""
+"""Which axis of a weight holds the units it makes, whatever the layout: `x @ W`, `W @ x`, linear, convolution."""
 
 from __future__ import annotations
 
@@ -54,7 +54,9 @@ def _use(op: Op, path: str, names: Labels, place: int, *, shape: Sequence[int]) 
 def _labels(trace: Trace) -> dict[int, tuple[str, Labels]]:
     """For each value made of one parameter alone: its path, and which of its axes are which of the value's."""
     found: dict[int, tuple[str, Labels]] = {
-        value.index: (value.path, tuple(range(len(value.shape)))) for value in trace.values if value.origin == "parameter"
+        value.index: (value.path, tuple(range(len(value.shape))))
+        for value in trace.values
+        if value.origin == "parameter"
     }
     for op in trace.ops:
         given = [operand for operand in op.operands if operand in found]
@@ -87,7 +89,9 @@ def _moved(op: Op, names: Labels, before: Sequence[int], after: Sequence[int]) -
     if op.name == "select" and whole:
         axis = whole[0] % len(names)
         return (*names[:axis], *names[axis + 1 :])
-    if op.name in ("slice", "split", "unsafe_split", "chunk", "split_with_sizes", "narrow") and len(before) == len(after):
+    if op.name in ("slice", "split", "unsafe_split", "chunk", "split_with_sizes", "narrow") and len(before) == len(
+        after
+    ):
         return names
     if op.kind == "view":
         return _reshaped(names, before, after)
@@ -96,7 +100,7 @@ def _moved(op: Op, names: Labels, before: Sequence[int], after: Sequence[int]) -
 
 def _reshaped(names: Labels, before: Sequence[int], after: Sequence[int]) -> Labels:
     """Axes that a reshape keeps keep their names; those it joins or splits lose them."""
-    if 0 in before:
+    if 0 in before or prod(before) != prod(after):
         return (None,) * len(after)
     found: list[int | None] = []
     left = right = 0

@@ -59,7 +59,7 @@ class BackSignalGrows(Rule):
     gravest = "error"
     needs = ("capture", "gradients")
     basis = "ratio"
-    requires = ("signal-grows", "residual-unscaled", "sine-frequency", "non-finite", "uninitialised")
+    requires = ("signal-grows", "residual-unscaled", "recurrent-blow-up", "sine-frequency", "non-finite", "uninitialised")
 
     def judge(self, evidence: Evidence) -> Iterable[Finding]:
         """Yields one finding for each chain whose gradient grows on the way back."""

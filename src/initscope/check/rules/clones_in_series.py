@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 from initscope.check.evidence import Escape, Evidence
 from initscope.check.instruments.naming import counted, differing
+from initscope.check.instruments.redraw import redrawn
 from initscope.check.rule import Rule, register
 from initscope.check.rules.parallel_clones import TOLERANCE
-from initscope.records.finding import Finding, Severity
+from initscope.records.finding import Finding
 
 
 @register
@@ -16,8 +17,8 @@ class ClonesInSeries(Rule):
     """Tells which modules start as copies of each other though each gets gradients of its own.
 
     Why it is bad
-    It is seldom bad: the copies part at the first step. Yet the start is less varied than it was meant to be, and seldom
-    wanted.
+    It is seldom bad: the copies part at the first step. Yet the start is less varied than it was meant to be, and
+    seldom wanted.
 
     Criterion
     Trainable matrices of equal bits at the start that differ, in values or gradients, after the escape probe.
@@ -41,7 +42,7 @@ class ClonesInSeries(Rule):
 
     code = "INI104"
     name = "clones-in-series"
-    gravest: Severity = "info"
+    gravest = "info"
     needs = ("gradients", "escape")
     basis = "exact"
 
@@ -53,7 +54,7 @@ class ClonesInSeries(Rule):
         for path, apart in escape.apart.items():
             facts = evidence.parameters[path]
             parted = apart.values >= TOLERANCE or apart.gradients >= TOLERANCE
-            if parted and len(facts.shape) > 1 and not facts.constant:
+            if parted and len(facts.shape) > 1 and not facts.constant and facts.grad in ("some", "zero"):
                 groups.setdefault(apart.twin, [apart.twin]).append(path)
         if groups:
             modules = dict.fromkeys(name for group in groups.values() for name in differing(group))
@@ -63,10 +64,6 @@ class ClonesInSeries(Rule):
                 "their gradients differ, so they train apart",
                 where=modules,
                 evidence={"repeated_matrices": len(copies), "modules": len(modules)},
-                fix=f'initscope.initialize(model, {{{", ".join(_again(path) for path in copies[:16])}}})',
+                fix=redrawn(evidence.parameters, dict.fromkeys(copies, "xavier_uniform")),
                 location=evidence.locate(copies[0]),
             )
-
-
-def _again(path: str) -> str:
-    return f'"{path}": "xavier_uniform"'

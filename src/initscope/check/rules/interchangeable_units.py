@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from initscope.check.evidence import Escape, Evidence
 from initscope.check.instruments.graph import next_activation
 from initscope.check.instruments.hidden import is_hidden, next_reader
+from initscope.check.instruments.redraw import redrawn
 from initscope.check.instruments.trace import Trace
 from initscope.check.instruments.weight_axes import WeightUse, weight_uses
 from initscope.check.rule import Rule, register
-from initscope.records.finding import Finding, Number, Severity
+from initscope.records.finding import Finding, Number
 
 LARGE = 0.1
 """Share of superfluous units from which the finding is an error."""
@@ -43,7 +44,8 @@ class InterchangeableUnits(Rule):
 
     Why it is bad
     Two units with equal incoming weights compute the same; with equal outgoing weights they also get the same gradient,
-    so every step keeps them equal, and the layer is as wide as the number of its different units. No training leaves it.
+    so every step keeps them equal, and the layer is as wide as the number of its different units. No training leaves
+    it.
 
     Criterion
     Slices of a hidden layer's weight along its output axis are compared, whatever the layout (`x @ W`, convolutions,
@@ -73,7 +75,7 @@ class InterchangeableUnits(Rule):
 
     code = "INI101"
     name = "interchangeable-units"
-    gravest: Severity = "error"
+    gravest = "error"
     needs = ("capture", "gradients", "escape")
     basis = "exact"
     requires = ("non-finite", "uninitialised")
@@ -96,7 +98,8 @@ class InterchangeableUnits(Rule):
         what = "layers stacked" if worst.members else "units"
         more = f"; so are units of {len(layers) - 1} more weights" if len(layers) > 1 else ""
         return self.finding(
-            f"the {worst.units} {what} in {worst.use.path} are only {worst.groups} different ones: equal weights and equal "
+            f"the {worst.units} {what} in {worst.use.path} are only {worst.groups} different ones: equal "
+            "weights and equal "
             f"gradients at the start and after {evidence.escape.steps} probe steps{more}, "  # type: ignore[union-attr]
             "so no training can tell them apart",
             where=[one.use.path for one in layers],
@@ -109,7 +112,8 @@ class InterchangeableUnits(Rule):
     def _by_biases(self, evidence: Evidence, layers: list[Alike]) -> Finding:
         worst = layers[0]
         return self.finding(
-            f"all {worst.units} units in {worst.use.path} have the same incoming and the same outgoing weights: biases alone "
+            f"all {worst.units} units in {worst.use.path} have the same incoming and the same outgoing "
+            "weights: biases alone "
             "tell them apart, so they compute nearly one function",
             where=[one.use.path for one in layers],
             evidence=_numbers(worst, layers),
@@ -136,7 +140,13 @@ def _alike(evidence: Evidence, use: WeightUse) -> Iterator[Alike]:
     if use.units is not None and facts.shape[use.units] > 1 and is_hidden(trace, use.op.result, facts.shape[use.units]):
         counted = _counted(escape, use.path, use.units)
         if counted is not None:
-            yield Alike(use=use, units=counted[0], groups=counted[1], largest=counted[2], biases=not _biases_agree(escape, trace, use))
+            yield Alike(
+                use=use,
+                units=counted[0],
+                groups=counted[1],
+                largest=counted[2],
+                biases=not _biases_agree(escape, trace, use),
+            )
         elif _same_in_and_out(evidence, trace, use):
             yield Alike(use=use, units=facts.shape[use.units], groups=1, largest=facts.shape[use.units], biases=True)
     if use.members is not None and not facts.zero:
@@ -193,7 +203,9 @@ def _same_in_and_out(evidence: Evidence, trace: Trace, use: WeightUse) -> bool:
     if facts.zero or start is None or start.values.max() > 0:
         return False
     reader = next_reader(trace, use.op.result)
-    following = None if reader is None else next((one for one in weight_uses(trace) if one.op.index == reader.index), None)
+    following = (
+        None if reader is None else next((one for one in weight_uses(trace) if one.op.index == reader.index), None)
+    )
     if following is None or following.inputs is None or following.path not in escape.start:
         return False
     outgoing = escape.start[following.path].get(following.inputs)
@@ -202,10 +214,13 @@ def _same_in_and_out(evidence: Evidence, trace: Trace, use: WeightUse) -> bool:
 
 
 def _fix(evidence: Evidence, layers: list[Alike]) -> str:
-    named = ", ".join(f'"{one.use.path}": "{_scheme(evidence, one.use)}"' for one in layers[:8])
-    return f"initscope.initialize(model, {{{named}}})"
+    return redrawn(evidence.parameters, {one.use.path: _scheme(evidence, one.use) for one in layers})
 
 
 def _scheme(evidence: Evidence, use: WeightUse) -> str:
     activation = next_activation(evidence.trace, use.op.result)  # type: ignore[arg-type]  # as in judge
-    return "he_normal" if activation is not None and activation.name in ("relu", "leaky_relu", "gelu", "silu") else "xavier_normal"
+    return (
+        "he_normal"
+        if activation is not None and activation.name in ("relu", "leaky_relu", "gelu", "silu")
+        else "xavier_normal"
+    )

@@ -7,8 +7,9 @@ from math import log10
 
 from initscope.check.evidence import Builds, Escape, Evidence, ParameterFacts
 from initscope.check.instruments.naming import counted, differing
+from initscope.check.instruments.redraw import of_matrices, redrawn
 from initscope.check.rule import Rule, register
-from initscope.records.finding import Finding, Number, Severity
+from initscope.records.finding import Finding, Number
 
 TOLERANCE = 1e-5
 """Relative difference after the probe below which two copies still agree; rounding alone gives about 1e-7."""
@@ -24,9 +25,9 @@ class ParallelClones(Rule):
 
     Criterion
     Trainable parameters of equal shape and equal bits at the start (all zeros, and vectors of one constant, are no
-    copies) whose values and gradients still agree to 1e-5 of the largest entry after the escape probe, with a gradient that
-    is not zero. Measured: copies in parallel differ by at most 1e-6 after the probe (rounding), copies in series, and heads
-    with targets of their own, by more than 1e-3.
+    copies) whose values and gradients still agree to 1e-5 of the largest entry after the escape probe, with a gradient
+    that is not zero. Measured: copies in parallel differ by at most 1e-6 after the probe (rounding), copies in series,
+    and heads with targets of their own, by more than 1e-3.
 
     When it is fine
     Copies in series (nn.TransformerEncoder copies its layer) part at the first step: see clones-in-series. Momentum and
@@ -47,7 +48,7 @@ class ParallelClones(Rule):
 
     code = "INI102"
     name = "parallel-clones"
-    gravest: Severity = "error"
+    gravest = "error"
     needs = ("capture", "gradients", "escape")
     basis = "exact"
     requires = ("non-finite", "uninitialised")
@@ -59,6 +60,8 @@ class ParallelClones(Rule):
         for group in still_equal(evidence):
             found.setdefault(differing(group), []).append(group)
         for modules, groups in found.items():
+            if all(len(evidence.parameters[group[0]].shape) < 2 for group in groups):
+                continue  # copied biases under weights of their own: equal gradients do no harm
             yield self._finding(evidence, modules, groups)
 
     def _finding(self, evidence: Evidence, modules: tuple[str, ...], groups: list[tuple[str, ...]]) -> Finding:
@@ -70,7 +73,8 @@ class ParallelClones(Rule):
             "margin_log10": log10(TOLERANCE / max(apart, 1e-12)),
         }  # fmt: skip
         return self.finding(
-            f"{counted(modules)} start bit for bit equal and after {escape.steps} probe steps still agree to {max(apart, 1e-12):.0e}, "
+            f"{counted(modules)} start bit for bit equal and after {escape.steps} probe steps still agree to "
+            f"{max(apart, 1e-12):.0e}, "
             f"gradients too: {len(modules)} copies in parallel act as one",
             where=modules,
             evidence=numbers,
@@ -81,7 +85,7 @@ class ParallelClones(Rule):
 
 
 def still_equal(evidence: Evidence) -> list[tuple[str, ...]]:
-    """Returns groups of parameters that started as copies and are so after the probe, with a gradient that is not zero."""
+    """Returns groups of parameters that are copies at the start and after the probe, their gradients not zero."""
     escape = evidence.escape
     assert isinstance(escape, Escape)
     groups: dict[str, list[str]] = {}
@@ -94,16 +98,12 @@ def still_equal(evidence: Evidence) -> list[tuple[str, ...]]:
 
 def _distinct(facts: ParameterFacts) -> bool:
     """Whether equal values say something: norm gains of one are equal everywhere."""
-    return not (facts.zero or facts.constant and len(facts.shape) < 2)
+    return not (facts.zero or (facts.constant and len(facts.shape) < 2))
 
 
 def _fix(evidence: Evidence, groups: list[tuple[str, ...]]) -> str:
-    weights = [path for group in groups for path in group[1:] if len(evidence.parameters[path].shape) > 1]
-    paths = weights or [path for group in groups for path in group[1:]]
-    if weights and len(weights) <= 16:
-        named = ", ".join(f'"{path}": "xavier_normal"' for path in weights)
-        return f"initscope.initialize(model, {{{named}}})"
-    return "\n".join(f'nn.init.normal_(model.get_parameter("{path}"), std={evidence.parameters[path].std:.3g})' for path in paths[:16])
+    copies = [path for group in groups for path in group[1:]]
+    return redrawn(evidence.parameters, of_matrices(evidence.parameters, copies, "xavier_normal"))
 
 
 def _seeded(evidence: Evidence) -> tuple[str, ...]:

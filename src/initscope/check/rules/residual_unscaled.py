@@ -64,7 +64,7 @@ class ResidualUnscaled(Rule):
     gravest = "error"
     needs = ("capture",)
     basis = "ratio"
-    requires = ("init-lost", "interchangeable-units", "uninitialised")
+    requires = ("init-lost", "recurrent-blow-up", "interchangeable-units", "uninitialised")
 
     def judge(self, evidence: Evidence) -> Iterable[Finding]:
         """Yields one finding for each stream that grows geometrically."""
@@ -73,13 +73,15 @@ class ResidualUnscaled(Rule):
             if change.repeats or len(sums) < BLOCKS or change.decades < WARN or _late_share(sums) < LATE:
                 continue
             weights = _branch_weights(change)
+            names = tuple(dict.fromkeys(one.branch.name for one in sums if one.branch is not None and one.branch.name))
+            if not weights or not names:
+                continue
             first, last = change.stations[0], change.stations[-1]
-            names = tuple(dict.fromkeys(weight.rpartition(".")[0] or weight for weight in weights)) or change.names
             per_block = 10 ** (change.decades / len(sums))
             yield self.finding(
                 f"the residual stream grows from {first.signal:.2g} to {last.signal:.2g} over {len(sums)} sums "
                 f"({per_block:.3g} times each): the branches keep the size of the stream and nothing scales them down",
-                where=names[-8:][::-1] or ("(the model)",),
+                where=names[-8:][::-1],
                 evidence={
                     "decades": round(change.decades, 3),
                     "sums": len(sums),
@@ -92,7 +94,7 @@ class ResidualUnscaled(Rule):
                 fix=_cure(weights),
                 severity="error" if change.decades >= ERROR else "warn",
                 confidence=f"{change.decades:.1f} decades gained, sound streams gain at most 0.1",
-                location=evidence.locate(names[-1]) if names else None,
+                location=evidence.locate(names[-1]),
             )
 
     def silenced_by(self, finding: Finding, cause: Finding) -> bool:
@@ -114,7 +116,5 @@ def _branch_weights(change: ChainChange) -> tuple[str, ...]:
 
 
 def _cure(weights: tuple[str, ...]) -> str:
-    if not weights:
-        return "put a normalisation at the start of each branch: x = x + branch(norm(x))"
     shown = ", ".join(f'"{path}": "zeros"' for path in weights)
     return f"initscope.initialize(model, {{{shown}}})"

@@ -11,6 +11,7 @@ from initscope.check.instruments.chain_loss import forward_changes
 from initscope.check.rule import Rule, register
 from initscope.records.finding import Finding
 
+
 @register
 class SignalFades(Rule):
     """Finds chains of layers in which the difference between samples dies out on its way to the head.

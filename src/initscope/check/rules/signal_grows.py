@@ -57,7 +57,7 @@ class SignalGrows(Rule):
     gravest = "error"
     needs = ("capture",)
     basis = "ratio"
-    requires = ("residual-unscaled", "interchangeable-units", "uninitialised")
+    requires = ("residual-unscaled", "recurrent-blow-up", "interchangeable-units", "uninitialised")
 
     def judge(self, evidence: Evidence) -> Iterable[Finding]:
         """Yields one finding for each chain that gains too much."""

@@ -7,10 +7,20 @@ from typing import Any
 
 from initscope.base.quantities import counted, duration
 from initscope.records.finding import Finding
-from initscope.report.findings.printing import PLAIN, Printing, evidence_text, facts_text, one_line, printable, tally
+from initscope.report.findings.code_lines import fold_code
+from initscope.report.findings.printing import (
+    PLAIN,
+    Printing,
+    evidence_text,
+    facts_text,
+    one_line,
+    printable,
+    sentence,
+    tally,
+)
 
-MOST_PLACES = 12
-"""Paths that are shown of one finding; the others are counted."""
+MOST_PLACES, CODE_WIDTH = 12, 96
+"""Paths that are shown of one finding (the others are counted); columns of code that need no scrolling."""
 
 
 def html(printing: Printing) -> str:
@@ -61,7 +71,7 @@ def _group(printing: Printing, found: list[Finding]) -> dict[str, Any]:
         "word": PLAIN[first.severity],
         "name": first.name,
         "code": first.code,
-        "fix": printable(first.fix) if shared else "",
+        "fix": _code(first.fix) if shared else "",
         "places": [_place(printing, one, fix=not shared) for one in found],
         "why": one_line(rule.parts.get("Why it is bad", "")) if rule else "",
         "fine": one_line(rule.parts.get("When it is fine", "")) if rule else "",
@@ -74,12 +84,16 @@ def _place(printing: Printing, finding: Finding, *, fix: bool) -> dict[str, Any]
         "where": [one_line(path) for path in finding.where[:MOST_PLACES]],
         "more": max(0, len(finding.where) - MOST_PLACES),
         "file": one_line(printing.place(finding)),
-        "message": one_line(finding.message),
+        "message": sentence(finding),
         "evidence": [(name.replace("_", " "), evidence_text(value)) for name, value in finding.evidence.items()],
         "confidence": confidence,
         "notes": [one_line(note) for note in finding.notes],
-        "fix": printable(finding.fix) if fix else "",
+        "fix": _code(finding.fix) if fix else "",
     }
+
+
+def _code(fix: str) -> str:
+    return "\n".join(fold_code(printable(fix), width=CODE_WIDTH))
 
 
 def _head(finding: Finding) -> str:

@@ -152,6 +152,19 @@ def amount(number: float) -> str:
     return f"{number:,.0f}"
 
 
+def sentence(finding: Finding) -> str:
+    """Returns the message on one line with a capital at its start, unless it begins with a name of the user's.
+
+    Example:
+        >>> sentence(Finding(code="", name="", severity="warn", where=("fc",), message="all of it"))
+        'All of it'
+    """
+    text = one_line(finding.message)
+    word = text.partition(" ")[0]
+    named = any(word in path.split(".") for path in finding.where)
+    return text if named or not word.isalpha() else text[0].upper() + text[1:]
+
+
 def one_line(text: str) -> str:
     """Returns a text on one line, runs of blanks made one, signs that steer a terminal left out."""
     return " ".join(printable(text).split())

@@ -10,7 +10,7 @@ from itertools import groupby
 from initscope.base.quantities import counted, duration
 from initscope.records.finding import Finding
 from initscope.report.findings.code_lines import fold_code
-from initscope.report.findings.printing import Printing, facts_text, measured, one_line, printable, tally
+from initscope.report.findings.printing import Printing, facts_text, measured, one_line, printable, sentence, tally
 
 Span = tuple[str, str]
 Line = tuple[Span, ...]
@@ -79,7 +79,7 @@ def _place(printing: Printing, finding: Finding, *, alone: bool, whole: bool, fi
     if where or place:
         label = (f"  {'at':<{LABEL}}", "dim"), (where or printing.report.target, "")
         yield _right(label, place, width)
-    yield from (((f"  {row}", ""),) for row in _wrapped(one_line(finding.message), width - 2))
+    yield from (((f"  {row}", ""),) for row in _wrapped(sentence(finding), width - 2))
     if not whole:
         return
     shown = measured(finding.evidence)
@@ -111,7 +111,7 @@ def _infos(printing: Printing, found: Sequence[Finding]) -> Iterable[Line]:
         first, more = ones[0], f" and {len(ones) - 1} more" if len(ones) > 1 else ""
         where = f"  {first.where[0]}{more}" if first.where else more
         yield _right(((f"{WORD['info']:<7}", "info"), (first.name, ""), (where, "dim")), "", printing.width)
-        yield from (((row, "dim"),) for row in _wrapped(one_line(first.message), printing.width, indent=7, rows=1))
+        yield from (((row, "dim"),) for row in _wrapped(sentence(first), printing.width, indent=7, rows=1))
 
 
 def _unjudged(printing: Printing) -> Iterable[Line]:

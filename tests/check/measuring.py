@@ -1,0 +1,31 @@
+"""Evidence of small models, for tests of instruments and rules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+
+from initscope.check.evidence import Absent, Evidence
+from initscope.check.instruments.examine import examine
+from initscope.check.instruments.loss_choice import ChosenLoss
+from initscope.check.instruments.subject import Subject
+from initscope.check.instruments.trace import Trace
+
+
+def evidence_of(
+    model: nn.Module, inputs: Any, targets: Any = None, loss: Callable[[Any, Any], Tensor] | None = None
+) -> Evidence:
+    """Returns what the instruments say of `model`, without builds."""
+    subject = Subject(model=model, inputs=inputs, targets=targets, loss_of=ChosenLoss(loss, targets, seed=0))
+    return examine(subject, builds=Absent(reason="no factory"), locate=lambda path: None)
+
+
+def trace_of(
+    model: nn.Module, inputs: Any, targets: Any = None, loss: Callable[[Any, Any], Tensor] | None = None
+) -> Trace:
+    """Returns the trace of one pass of `model`."""
+    trace = evidence_of(model, inputs, targets, loss).trace
+    assert isinstance(trace, Trace)
+    return trace
