@@ -28,7 +28,7 @@ Pair = namedtuple("Pair", "first second")
 
 
 class Counting(nn.Module):
-    """Changes its own attributes, a plain tensor, a list and a buffer at every call, and draws from three generators."""
+    """Changes its own attributes, a plain tensor, a list and a buffer at every call; draws from three generators."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -206,15 +206,33 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], Callable[[], Any]]] = {
     "lazy in eval mode": (_eval, _rows(*IMAGES)),
     "gradients there": (_with_grads, _rows(*ROWS)),
     "quantised": (_quantised, _rows(*ROWS)),
-    "weight norm": (lambda: nn.Sequential(parametrizations.weight_norm(nn.Linear(6, 8)), nn.ReLU(), nn.Linear(8, 3)), _rows(*ROWS)),
-    "spectral norm": (lambda: nn.Sequential(parametrizations.spectral_norm(nn.Linear(6, 8)), nn.ReLU(), nn.Linear(8, 3)), _rows(*ROWS)),
-    "batch norm": (lambda: nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(288, 3)), _rows(*IMAGES)),
-    "float64": (lambda: nn.Sequential(nn.Linear(6, 8), nn.Sigmoid(), nn.Linear(8, 3)).double(), lambda: torch.randn(*ROWS).double()),
-    "bfloat16": (lambda: nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3)).bfloat16(), lambda: torch.randn(*ROWS).bfloat16()),
-    "float16": (lambda: nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3)).half(), lambda: torch.randn(*ROWS).half()),
+    "weight norm": (
+        lambda: nn.Sequential(parametrizations.weight_norm(nn.Linear(6, 8)), nn.ReLU(), nn.Linear(8, 3)),
+        _rows(*ROWS),
+    ),
+    "spectral norm": (
+        lambda: nn.Sequential(parametrizations.spectral_norm(nn.Linear(6, 8)), nn.ReLU(), nn.Linear(8, 3)),
+        _rows(*ROWS),
+    ),
+    "batch norm": (
+        lambda: nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(288, 3)),
+        _rows(*IMAGES),
+    ),
+    "float64": (
+        lambda: nn.Sequential(nn.Linear(6, 8), nn.Sigmoid(), nn.Linear(8, 3)).double(),
+        lambda: torch.randn(*ROWS).double(),
+    ),
+    "bfloat16": (
+        lambda: nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3)).bfloat16(),
+        lambda: torch.randn(*ROWS).bfloat16(),
+    ),
+    "float16": (
+        lambda: nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3)).half(),
+        lambda: torch.randn(*ROWS).half(),
+    ),
     "scripted": (lambda: torch.jit.script(nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))), _rows(*ROWS)),
     "nothing trainable": (lambda: nn.Linear(6, 3).requires_grad_(False), _rows(*ROWS)),
     "multihead attention": (lambda: nn.TransformerEncoderLayer(6, 2, 12, batch_first=True), _rows(*STEPS)),
     "compiled": (lambda: torch.compile(nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))), _rows(*ROWS)),
-}  # fmt: skip
+}
 """name -> (builds the model, builds its inputs)."""

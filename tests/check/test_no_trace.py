@@ -55,7 +55,10 @@ def _process() -> dict[str, Any]:
         "numpy": np.random.get_state()[1].copy(),
         "numpy place": np.random.get_state()[2],
         "random": random.getstate(),
-        "deterministic": (torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()),
+        "deterministic": (
+            torch.are_deterministic_algorithms_enabled(),
+            torch.is_deterministic_algorithms_warn_only_enabled(),
+        ),
         "fill": torch.utils.deterministic.fill_uninitialized_memory,
         "grad": torch.is_grad_enabled(),
         "fastpath": torch.backends.mha.get_fastpath_enabled(),
@@ -63,10 +66,11 @@ def _process() -> dict[str, Any]:
         "attention": (torch.backends.cuda.flash_sdp_enabled(), torch.backends.cuda.math_sdp_enabled()),
         "default dtype": torch.get_default_dtype(),
         "global hooks": (
-            len(torch.nn.modules.module._global_forward_hooks), len(torch.nn.modules.module._global_forward_pre_hooks),
+            len(torch.nn.modules.module._global_forward_hooks),
+            len(torch.nn.modules.module._global_forward_pre_hooks),
         ),
         "threads": torch.get_num_threads(),
-    }  # fmt: skip
+    }
 
 
 def assert_equal_states(before: Any, after: Any, place: str = "") -> None:

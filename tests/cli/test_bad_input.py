@@ -255,7 +255,7 @@ def test_a_results_file_of_a_newer_version_is_refused(program: Program, finished
     connection.close()
     message = (
         "these results were written by a newer initscope\n  where: out/results.db\n  got:   schema version 99\n"
-        "  legal: schema version 1 or older\n"
+        "  legal: schema version 2 or older\n"
         "  do:    update initscope, or choose another folder with --out; nothing was changed or deleted"
     )
     assert_refused(program, ["run", "small.toml", "--out", "out"], message, code=4)

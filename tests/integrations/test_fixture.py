@@ -86,8 +86,8 @@ def test_a_rule_that_crashes_fails_the_test() -> None:
 
 @pytest.mark.parametrize(
     ("allow", "value"),
-    [("dead-units", "'dead-units'"), (3, "3"), ([4], "4"), ({"bias-is-seven": None}, "None"), ({"bias-is-seven": []}, "[]"),
-     ({"bias-is-seven": {"2": " "}}, "{'2': ' '}"), ({"bias-is-seven": [2]}, "[2]")],
+    [("dead-units", "'dead-units'"), (3, "3"), ([4], "4"), ({"bias-is-seven": None}, "None"),
+     ({"bias-is-seven": []}, "[]"), ({"bias-is-seven": {"2": " "}}, "{'2': ' '}"), ({"bias-is-seven": [2]}, "[2]")],
 )  # fmt: skip
 def test_what_is_allowed_in_another_form_is_refused(allow: Any, value: str) -> None:
     with pytest.raises(UsageError) as caught:

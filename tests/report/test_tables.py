@@ -105,7 +105,7 @@ def test_writing_again_replaces_the_file_and_leaves_no_other(tmp_path: Path) -> 
 
 def test_the_export_holds_study_data_runs_and_environments_with_null_for_what_was_not_measured() -> None:
     read = json.loads(export_json(small()), parse_constant=lambda word: pytest.fail(word))
-    assert list(read) == ["version", "study", "data", "runs", "environments"]
+    assert list(read) == ["version", "study", "data", "runs", "start_checks", "environments"]
     assert read["version"] == 1 and read["study"]["name"] == "surprising-demo"
     assert [run["outcome"] for run in read["runs"]] == ["learned", "diverged"]
     assert read["runs"][1]["history"]["train_loss"] == [7.0, None]

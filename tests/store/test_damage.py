@@ -99,7 +99,7 @@ def test_a_newer_version_is_refused_with_both_numbers(out, opening):
         "these results were written by a newer initscope\n"
         f"  where: {out}/results.db\n"
         "  got:   schema version 7\n"
-        "  legal: schema version 1 or older\n"
+        "  legal: schema version 2 or older\n"
         "  do:    update initscope, or choose another folder with --out; nothing was changed or deleted"
     )
 
@@ -165,7 +165,7 @@ def test_an_older_version_is_migrated_and_keeps_its_runs(out, monkeypatch, openi
         assert_same_bits(folder.runs(), before)
     connection = sqlite3.connect(out / "results.db")
     assert connection.execute("SELECT text FROM notes").fetchall() == [("x",)]
-    assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+    assert connection.execute("PRAGMA user_version").fetchone() == (3,)
     connection.close()
 
 

@@ -154,9 +154,11 @@ def started(model_or_factory: object, *, seed: int, name: str = "") -> Start:
         return Start(model=model_or_factory, name=name or type(unwrapped(model_or_factory)).__name__)
     if not callable(model_or_factory):
         raise UsageError(
-            "check wants a model or a function that builds one", where="model_or_factory", value=type(model_or_factory).__name__,
+            "check wants a model or a function that builds one",
+            where="model_or_factory",
+            value=type(model_or_factory).__name__,
             legal="a torch.nn.Module, or a callable without arguments that returns one",
-        )  # fmt: skip
+        )
     from initscope.api.targets import parts_of
 
     called = name or getattr(model_or_factory, "__qualname__", type(model_or_factory).__name__)
@@ -213,7 +215,8 @@ def check_start(
     wanted = [RULES.get(name) for name in chosen(settings, known)] if rules is None else list(rules)
     evidence, loss = measured(start, wanted, seed=seed, device=device)
     verdict = judge(evidence, wanted)
-    judged = {rule.name for rule in wanted} - {one.rule for one in (*verdict.skipped, *verdict.failed)}
+    mute = {one.rule for one in verdict.skipped} | {one.rule for one in verdict.failed}
+    judged = {rule.name for rule in wanted} - mute
     kept, silenced, unused = silence(
         verdict.findings,
         settings=settings,
@@ -245,9 +248,11 @@ def measured(
     inputs = _on(inputs, place)
     if next(model.parameters(), None) is None:
         raise UsageError(
-            "the model has no parameters: there is no start to check", where=start.name, value=type(model).__name__,
-            do="check the module that holds the parameters; those in a plain list or dict are not registered: use nn.ModuleList",
-        )  # fmt: skip
+            "the model has no parameters: there is no start to check",
+            where=start.name,
+            value=type(model).__name__,
+            do="modules in a plain list or dict are not registered: hold them in nn.ModuleList or nn.ModuleDict",
+        )
     targets = _on(start.targets, place)
     loss = ChosenLoss(start.loss, targets, seed=seed)
     subject = Subject(model=model, inputs=inputs, targets=targets, loss_of=loss, synthetic=synthetic, seed=seed)
@@ -273,9 +278,7 @@ def _materialised(start: Start, inputs: Any, device: str | None) -> nn.Module:
     model = unwrapped(start.model)
     if device is not None and start.built is not None:
         model = model.to(device)
-    lazy = any(
-        isinstance(one, nn.parameter.UninitializedTensorMixin) for one in (*model.parameters(), *model.buffers())
-    )
+    lazy = any(nn.parameter.is_lazy(one) for one in (*model.parameters(), *model.buffers()))
     if not lazy:
         return model
     model = copy.deepcopy(model)

@@ -6,9 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from initscope.base.errors import UnsoundStartError
 from initscope.records.finding import CheckReport, Failed, Finding, Number, Skipped
+
+if TYPE_CHECKING:
+    from initscope.report.findings.printing import Printing
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -34,7 +38,7 @@ class Report:
 
     @property
     def silenced(self) -> tuple[tuple[Finding, str], ...]:
-        """Findings taken out by an allowance, a setting, the baseline or the finding they follow from, with the reason."""
+        """Findings taken out by an allowance, a setting, the baseline or their own cause, each with the reason."""
         return self.record.silenced
 
     @property
@@ -79,7 +83,7 @@ class Report:
             'style="width: 100%; height: 32rem; border: 0"></iframe>'
         )
 
-    def _printing(self):  # type: ignore[no-untyped-def]  # report.findings.printing.Printing, imported where it is used
+    def _printing(self) -> Printing:
         from initscope.check.rule import RULES
         from initscope.report.findings.printing import Printing
         from initscope.report.findings.rule_info import info_of

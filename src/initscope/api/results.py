@@ -14,6 +14,7 @@ from initscope.base.errors import EnvironmentFault, UsageError, unknown_name
 from initscope.base.quantities import counted
 from initscope.figures import catalogue
 from initscope.records.results import Moment, Results
+from initscope.records.start_check import StartCheck
 from initscope.report.atomic import write_atomically
 from initscope.report.page import report_html, write_report
 from initscope.report.tables import history_rows, runs_rows
@@ -106,6 +107,11 @@ class StudyResults:
     def history(self) -> Columns:
         """One row a run and epoch: the columns of history.csv."""
         return Columns.from_rows(history_rows(self._records))
+
+    @property
+    def start_checks(self) -> tuple[StartCheck, ...]:
+        """What `check` said of each condition before training; empty for folders of before it was asked."""
+        return self._records.start_checks
 
     @property
     def figures(self) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ def allow(module: nn.Module, rule: str, *, reason: str) -> None:
     if not isinstance(module, nn.Module):
         raise UsageError("allow wants a torch.nn.Module", where="initscope.allow", value=type(module).__name__)
     resolve_rules([rule], where="initscope.allow")
-    if not isinstance(reason, str) or not reason.strip():
+    if not str(reason or "").strip():
         raise UsageError(
             "an allowance needs a reason", where="initscope.allow", value=repr(reason),
             do="say why this rule is wrong here: it is shown to whoever reads the report",

@@ -64,8 +64,8 @@ class Builds:
 
     writes          every write into storages that the finished model holds, in order
     equal_in_seeds  paths of tensors with bitwise equal values under two global seeds
-    unwritten       path -> share of entries that were never written (NaN, or the integer maximum, in the poisoned build);
-                    only tensors with such entries, buffers too
+    unwritten       path -> share of entries that were never written (NaN, or the integer maximum, in the poisoned
+                    build); only tensors with such entries, buffers too
     unwritten_read  those of `unwritten` that are buffers and change what the network computes
     born            path -> the line of the user's code that created the tensor's module or tensor
     seed_calls      lines of the user's code that seeded a global generator
@@ -178,8 +178,8 @@ class Escape:
     moved_output     RMS change of the output relative to its first RMS
     finite           False where a step led to NaN or infinity (the steps stop there)
     apart            path -> distance to the parameter it started equal to, for each but the first of such a group
-    after            a second trace, after the steps; the same operators in the same order unless the model chooses by data;
-                     with gradients where some parameter's gradient is zero to the end
+    after            a second trace, after the steps: the same operators in the same order unless the model chooses by
+                     data; with gradients where some parameter's gradient is zero to the end
     loss             after the steps
     """
 

@@ -13,7 +13,7 @@ from initscope.records.finding import SEVERITIES, Failed, Finding, Severity, Ski
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
-    """What rules said: findings in order of gravity, those explained by another one, rules not run, rules that crashed."""
+    """What rules said: findings by gravity, those explained by another, rules not run, rules that crashed."""
 
     findings: tuple[Finding, ...]
     explained: tuple[tuple[Finding, str], ...]

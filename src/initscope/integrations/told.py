@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from initscope.base.quantities import counted
-from initscope.records.finding import CheckReport, Failed, Finding, Severity
+from initscope.records.finding import CheckReport, Failed, Finding, Location, Severity
 
 FAIL_ON = ("error", "warn", "never")
 WIDTH, PLACES = 100, 5
@@ -32,8 +33,7 @@ def failing_text(report: CheckReport, *, fail_on: str) -> str | None:
 
 def finding_text(finding: Finding) -> str:
     """Returns one finding: severity and rule, its places, the sentence, the cure."""
-    place = "" if finding.location is None else f"  {finding.location.file}:{finding.location.line}"
-    lines = [f"{finding.severity}  {finding.name} ({finding.code}){place}"]
+    lines = [f"{finding.severity}  {finding.name} ({finding.code}){_place(finding.location)}"]
     lines += _labelled("at", [_listed(finding.where)]) if finding.where else []
     lines += textwrap.wrap(" ".join(finding.message.split()), WIDTH, initial_indent="  ", subsequent_indent="  ")
     lines += [f"  ({note})" for note in finding.notes]
@@ -49,6 +49,14 @@ def findings_text(findings: Iterable[Finding]) -> str:
 def crash_text(failed: Failed) -> str:
     """Returns what a crashed rule raised; its traceback where there is one."""
     return f"crashed  {failed.rule}: {failed.error}" + (f"\n\n{failed.trace.rstrip()}" if failed.trace else "")
+
+
+def _place(location: Location | None) -> str:
+    """The file as seen from the current folder, where it lies below."""
+    if location is None:
+        return ""
+    path, here = Path(location.file), Path.cwd()
+    return f"  {path.relative_to(here) if path.is_relative_to(here) else path}:{location.line}"
 
 
 def _labelled(label: str, lines: Sequence[str]) -> list[str]:

@@ -27,9 +27,9 @@ def declare_vision_operators() -> torch.library.Library | None:
     """
     if importlib.util.find_spec("torchvision") is None or _declared():
         return None
-    library = torch.library.Library("torchvision", "DEF")
+    library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]  # torch ships it without types
     for name in OPERATORS:
-        library.define(f"{name}{_BOXES}")
+        library.define(f"{name}{_BOXES}")  # type: ignore[no-untyped-call]  # as above
     return library
 
 
@@ -39,5 +39,5 @@ def _declared() -> bool:
     for folder in (spec.submodule_search_locations or []) if spec is not None else []:
         for compiled in sorted(Path(folder).glob("_C.*")):
             with suppress(OSError):
-                torch.ops.load_library(compiled)
+                torch.ops.load_library(compiled)  # type: ignore[no-untyped-call]  # as above
     return hasattr(torch.ops.torchvision, OPERATORS[0])

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from initscope.records.dataset import DatasetSummary
 from initscope.records.run import RunRecord
+from initscope.records.start_check import StartCheck
 from initscope.records.study import Study
 
 Moment = Literal["initial", "final"]
@@ -37,13 +38,17 @@ class Environment:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Results:
-    """A study as far as it has been run. `runs` are ordered by the study's conditions, then by seed."""
+    """A study as far as it has been run. `runs` are ordered by the study's conditions, then by seed.
+
+    `start_checks` are what `check` said of some runs before their training; conditions without one were not checked.
+    """
 
     study: Study
     data: DatasetSummary
     runs: tuple[RunRecord, ...]
     weights: WeightReader
     environments: tuple[Environment, ...] = field(default=())
+    start_checks: tuple[StartCheck, ...] = field(default=())
 
     @property
     def conditions(self) -> tuple[str, ...]:

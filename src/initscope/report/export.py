@@ -15,7 +15,7 @@ VERSION = 1
 
 
 def export_json(results: Results) -> str:
-    """Returns the study, its data's summary, every run with its outcome and history, and the environments, as JSON.
+    """Returns study, data's summary, runs with outcomes and histories, start checks and environments, as JSON.
 
     `version` is 1 and grows when a field changes its meaning or goes. Numbers that were not measured or are not
     finite are null.
@@ -26,6 +26,7 @@ def export_json(results: Results) -> str:
         "study": results.study.model_dump(mode="json"),
         "data": dataclasses.asdict(results.data),
         "runs": [_run(run, outcomes[run.condition, run.seed]) for run in results.runs],
+        "start_checks": [dataclasses.asdict(check) for check in results.start_checks],
         "environments": [dataclasses.asdict(environment) for environment in results.environments],
     }
     return json.dumps(_plain(content), indent=1, allow_nan=False, ensure_ascii=False) + "\n"

@@ -20,6 +20,7 @@ from initscope.report.limits import limits, mixed
 from initscope.report.method import protocol, provenance, sessions, statistics
 from initscope.report.naming import listed
 from initscope.report.sections import condition_parts, numbers_table, placement
+from initscope.report.start_checks import agreement, checked_seeds, foretold
 from initscope.stats.summary import summarise
 
 LARGEST_BYTES = 4_900_000
@@ -101,13 +102,16 @@ def code_quotes(text: str) -> Markup:
 def _context(results: Results, drawings: tuple[Drawing, ...]) -> dict[str, Any]:
     rows = summarise(results)
     placed = placement(results, drawings)
-    study = results.study
+    study, table = results.study, foretold(results, rows)
     return {
         "title": study.title or study.name,
         "question": question(results),
         "answer": answer(results, rows),
         "extent": _extent(results),
         "conditions": condition_parts(results, rows, drawings),
+        "foretold": table,
+        "agreement": agreement(table),
+        "checked_seeds": checked_seeds(results),
         "remaining": [drawing for drawing in drawings if drawing.name not in placed],
         "limits": limits(results, rows),
         "protocol": protocol(results),

@@ -10,10 +10,12 @@ from dataclasses import asdict, astuple
 from pathlib import Path
 from typing import final
 
+from initscope.base.errors import EnvironmentFault, UsageError
 from initscope.records.dataset import DatasetSummary
 from initscope.records.results import Environment
 from initscope.records.run import RunRecord
-from initscope.store import claims, lock, reading, rows, schema, weights
+from initscope.records.start_check import StartCheck
+from initscope.store import claims, lock, reading, rows, schema, start_checks, weights
 from initscope.store.database import NAME, connect_reading, connect_writing, create_database, transaction
 from initscope.store.faults import guarded
 from initscope.store.place import check_results, check_writable, make_place
@@ -47,7 +49,8 @@ def open_folder(path: str | os.PathLike[str], *, create: bool) -> StudyFolder:
 def read_folder(path: str | os.PathLike[str]) -> FolderReader:
     """Returns a study's folder opened for reading; no lock, so another process may be writing into it.
 
-    Use it in a `with`, or close it. An older schema version is migrated first, under the lock. Raises as `open_folder`.
+    Use it in a `with`, or close it. An older schema version is migrated first, under the lock, where that can be had.
+    Raises as `open_folder`.
     """
     folder = Path(path)
     database = folder / NAME
@@ -55,11 +58,22 @@ def read_folder(path: str | os.PathLike[str]) -> FolderReader:
         check_results(folder)
         connection = connect_reading(database)
         if schema.version_of(connection) < len(schema.MIGRATIONS):
-            connection.close()
-            with open_folder(folder, create=False):
-                pass
-            connection = connect_reading(database)
+            connection = _migrated(folder, connection)
         return FolderReader(folder, connection)
+
+
+def _migrated(folder: Path, connection: sqlite3.Connection) -> sqlite3.Connection:
+    """A connection to the newest schema; `connection` itself where the folder cannot be written or is in use.
+
+    Every reader copes with the schemas there have been: what they lack was not measured.
+    """
+    try:
+        with open_folder(folder, create=False):
+            pass
+    except (UsageError, EnvironmentFault):
+        return connection
+    connection.close()
+    return connect_reading(folder / NAME)
 
 
 @final
@@ -143,6 +157,11 @@ class StudyFolder(reading.ReadableFolder):
         with guarded(self.database), transaction(self._connection):
             for run in runs:
                 rows.insert_run(self._connection, run, tuple(weights_of.get((run.condition, run.seed), ())))
+
+    def save_start_check(self, check: StartCheck) -> None:
+        """Stores what was found in the start of a run of a claimed condition, in place of an earlier check."""
+        with guarded(self.database), transaction(self._connection):
+            start_checks.insert_check(self._connection, check)
 
     def save_study_toml(self, text: str) -> None:
         """Stores the text of the study as it is run now, in place of an earlier one."""

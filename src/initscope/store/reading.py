@@ -13,7 +13,8 @@ from typing import Any, Self
 from initscope.records.dataset import DatasetSummary
 from initscope.records.results import Environment, Moment
 from initscope.records.run import RunRecord, Status
-from initscope.store import claims, rows, weights
+from initscope.records.start_check import StartCheck
+from initscope.store import claims, rows, start_checks, weights
 from initscope.store.database import NAME, snapshot
 from initscope.store.faults import Damage, guarded
 
@@ -53,6 +54,11 @@ class ReadableFolder(ABC):
         """Returns all runs, conditions in the order of their first appearance, then by seed."""
         with guarded(self.database), snapshot(self._connection):
             return rows.read_runs(self._connection)
+
+    def start_checks(self) -> tuple[StartCheck, ...]:
+        """Returns what was found in the starts of runs; none in a folder written before starts were checked."""
+        with guarded(self.database), snapshot(self._connection):
+            return start_checks.read_checks(self._connection)
 
     def keys(self) -> dict[tuple[str, int], tuple[str, Status]]:
         """Returns (condition, seed) -> (key, status) of all runs, without reading what was measured."""

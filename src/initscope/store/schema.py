@@ -53,6 +53,14 @@ MIGRATIONS: tuple[Migration, ...] = (
                 platform TEXT NOT NULL, processor TEXT NOT NULL, device TEXT NOT NULL, workers INTEGER NOT NULL)""",
         ),
     ),
+    Migration(
+        name="0002-start-checks",
+        statements=(
+            """CREATE TABLE start_checks (
+                condition TEXT NOT NULL REFERENCES conditions (key) ON DELETE CASCADE, seed INTEGER NOT NULL,
+                content TEXT NOT NULL, PRIMARY KEY (condition, seed)) WITHOUT ROWID""",
+        ),
+    ),
 )
 
 

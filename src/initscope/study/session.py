@@ -23,6 +23,7 @@ from initscope.store.reading import ReadableFolder
 from initscope.study.device import choose_workers, processor_name
 from initscope.study.plan import Ensemble, Plan
 from initscope.study.pool import Listener, WorkerSetup, train_all, write_shared
+from initscope.study.start_checks import check_starts, runs_to_check
 from initscope.study.stored import stored_study
 from initscope.train.task import ENGINE_VERSION, EnsembleResult, RunIdentity
 
@@ -61,6 +62,7 @@ def train_missing(
     store.save_data_summary(data.summary())
     store.save_study_toml(_merged(plan, store).to_toml())
     missing = _missing(plan, store)
+    _check_starts(plan, data, store)
     ensembles = plan.ensembles(missing, device=device)
     count = choose_workers(workers, device=device, ensembles=max(1, len(ensembles)))
     watcher.planned(len(plan.runs), len(plan.runs) - len(missing), count)
@@ -79,7 +81,14 @@ def read_results(reader: ReadableFolder) -> Results:
     assert data is not None, "the data's summary is stored before the study"
     order = {key: place for place, key in enumerate(study.conditions)}
     runs = sorted(reader.runs(), key=lambda run: (order[run.condition], run.seed))
-    return Results(study=study, data=data, runs=tuple(runs), weights=reader.weights, environments=reader.environments())
+    return Results(
+        study=study,
+        data=data,
+        runs=tuple(runs),
+        weights=reader.weights,
+        environments=reader.environments(),
+        start_checks=tuple(check for check in reader.start_checks() if check.condition in order),
+    )
 
 
 def _claim(plan: Plan, store: StudyFolder) -> None:
@@ -98,6 +107,13 @@ def _claim(plan: Plan, store: StudyFolder) -> None:
             store.forget_condition(key)
         if key in plan.conditions or key in kept:
             store.claim_condition(key, definition)
+
+
+def _check_starts(plan: Plan, data: Dataset, store: StudyFolder) -> None:
+    """Checks the starts that were not checked yet; one whose check raised stays as it is."""
+    done = {(check.condition, check.seed) for check in store.start_checks()}
+    wanted = [run for run in runs_to_check(plan) if (run.condition, run.seed) not in done]
+    check_starts(plan, data, wanted, stored=store.save_start_check)
 
 
 def _missing(plan: Plan, store: StudyFolder) -> list[RunIdentity]:

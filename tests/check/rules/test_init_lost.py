@@ -92,6 +92,30 @@ def _lora_lost() -> nn.Module:
     return net
 
 
+def _scaling_lost() -> nn.Module:
+    blocks = [_Branch() for _ in range(3)]
+    for block in blocks:
+        nn.init.xavier_uniform_(block.down.weight)
+        block.down.weight.data.mul_(0.2)
+    return _net(*blocks).apply(_generic)
+
+
+def _forget_gate_lost() -> nn.Module:
+    class Memory(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.core = nn.LSTM(8, 8, batch_first=True)
+            self.core.bias_ih_l0.data[8:16].fill_(1.0)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.core(x[:, None])[0][:, -1]
+
+    net = _net(Memory())
+    for parameter in net.parameters():
+        nn.init.xavier_uniform_(parameter) if parameter.dim() > 1 else nn.init.zeros_(parameter)
+    return net
+
+
 def _reset_lost() -> nn.Module:
     net = _net(_Branch())
     for module in net.modules():
@@ -103,20 +127,30 @@ def _reset_lost() -> nn.Module:
 @pytest.mark.parametrize(
     ("build", "path"),
     [
-        (_branches_lost, "1.down.weight"), (_gate_lost, "1.mix"), (_table_lost, "1.mix"), (_prior_lost, "1.bias"),
-        (_lora_lost, "1.weight"), (_reset_lost, "1.down.weight"),
+        (_branches_lost, "1.down.weight"),
+        (_gate_lost, "1.mix"),
+        (_table_lost, "1.mix"),
+        (_prior_lost, "1.bias"),
+        (_lora_lost, "1.weight"),
+        (_reset_lost, "1.down.weight"),
+        (_forget_gate_lost, "1.core.bias_ih_l0"),
     ],
-)  # fmt: skip
+)
 def test_a_special_start_under_a_later_pass_is_an_error(build: Callable[[], nn.Module], path: str) -> None:
     (one,) = alarms(InitLost, _with(build))
     assert (one.severity, one.where[0]) == ("error", path)
+
+
+def test_a_scale_that_a_later_pass_draws_away_is_a_warning() -> None:
+    assert [one.severity for one in alarms(InitLost, _with(_scaling_lost))] == ["warn"]
 
 
 def test_the_message_names_both_lines_and_what_they_wrote() -> None:
     (one,) = alarms(InitLost, _with(_prior_lost))
     early, late = one.evidence["early_line"], one.evidence["late_line"]
     assert one.message == (
-        f"1.bias was set to -4.6 at {early}, and overwritten by 0 at {late}, which treats it like 0.bias: the first start is lost"
+        f"1.bias was set to -4.6 at {early}, and overwritten by 0 at {late}, which treats it like 0.bias: the first "
+        "start is lost"
     )
     assert one.fix == f'run {early} after {late}: nn.init.constant_(model.get_parameter("1.bias"), -4.6)'
 

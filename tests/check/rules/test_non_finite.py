@@ -90,7 +90,9 @@ def _holding(value: float, *, trainable: bool = True) -> Callable[[], Any]:
     return build
 
 
-@pytest.mark.parametrize(("value", "severity"), [(float("nan"), "error"), (float("inf"), "error"), (float("-inf"), "warn")])
+@pytest.mark.parametrize(
+    ("value", "severity"), [(float("nan"), "error"), (float("inf"), "error"), (float("-inf"), "warn")]
+)
 def test_a_parameter_that_is_no_number_is_found_and_its_fix_helps(value: float, severity: str) -> None:
     (one,) = alarms(NonFinite, _holding(value))
     assert (one.severity, one.where) == (severity, ("bound",))
@@ -101,13 +103,27 @@ def test_a_frozen_mask_of_minus_infinity_is_sound() -> None:
     assert findings(NonFinite, _holding(float("-inf"), trainable=False)) == ()
 
 
+def test_made_up_inputs_lower_what_the_forward_pass_shows() -> None:
+    def build() -> Any:
+        return nn.Sequential(nn.Linear(5, 8), _Log(), nn.Linear(8, 3))
+
+    assert [one.severity for one in findings(NonFinite, build)] == ["warn"]
+
+
+class _Log(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.log()
+
+
 def test_masked_scores_as_output_without_a_loss_are_sound() -> None:
     def build() -> Any:
         return _Around(lambda x: x).requires_grad_(), torch.randn(6, 5)
 
     def masked() -> Any:
         net, x = build()
-        net.leave.register_forward_hook(lambda module, args, output: output.masked_fill(torch.tensor([True, False, False]), float("-inf")))
+        net.leave.register_forward_hook(
+            lambda module, args, output: output.masked_fill(torch.tensor([True, False, False]), float("-inf"))
+        )
         return net, x
 
     assert findings(NonFinite, masked) == ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -68,21 +69,26 @@ def test_a_small_recurrent_matrix_forgets_at_once() -> None:
     assert one.fix == 'initscope.initialize(model, {"memory.weight_hh_l0": "orthogonal"})'
 
 
+@pytest.mark.slow
 def test_shut_forget_gates_and_fast_decays_and_a_loop_by_hand_forget() -> None:
     assert _found(RecurrentDecay, _lstm(-4.0)) == ["warn"]
     assert _found(RecurrentDecay, _Decays(0.1, 0.5)) == ["warn"]
     assert _found(RecurrentDecay, _Loop(0.03)) == ["warn"]
 
 
+@pytest.mark.slow
 def test_the_fixes_end_the_findings() -> None:
     for build in (lambda: _rnn(0.02), lambda: _lstm(-4.0), lambda: _Decays(0.1, 0.5), lambda: _Loop(0.03)):
         assert_fix_ends(RecurrentDecay, build, SERIES, SERIES_LABELS, LOSS)
     assert_fix_ends(RecurrentBlowUp, lambda: _Loop(0.5), SERIES, SERIES_LABELS, LOSS)
 
 
+@pytest.mark.slow
 def test_default_layers_and_targets_at_every_step_are_left_in_peace() -> None:
     for memory in (nn.LSTM, nn.GRU, nn.RNN):
-        assert not alarms(BOTH, lambda memory=memory: Memory(memory(5, 32, batch_first=True)), SERIES, SERIES_LABELS, LOSS)
+        assert not alarms(
+            BOTH, lambda memory=memory: Memory(memory(5, 32, batch_first=True)), SERIES, SERIES_LABELS, LOSS
+        )
     assert not alarms(BOTH, lambda: _rnn(0.02, every=True), SERIES, SERIES_LABELS, LOSS)
     assert not alarms(BOTH, lambda: _Decays(0.9, 0.999), SERIES, SERIES_LABELS, LOSS)
 

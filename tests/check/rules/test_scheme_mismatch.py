@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -63,7 +64,7 @@ def test_a_widening_layer_drawn_by_fan_out_is_found() -> None:
     def build() -> nn.Module:
         sizes = (16, 32, 256, 32)
         parts: list[nn.Module] = []
-        for first, second in zip(sizes, sizes[1:], strict=False):
+        for first, second in pairwise(sizes):
             layer = nn.Linear(first, second)
             nn.init.kaiming_uniform_(layer.weight, mode="fan_out", nonlinearity="relu")
             parts += [layer, nn.ReLU()]

@@ -27,11 +27,13 @@ def test_small_weights_under_tanh_are_found_with_the_numbers_and_the_cure() -> N
         f"({10 ** float(one.evidence['decades_per_layer'] or 0):.2g} a layer): the head sees nothing of the input"
     )
     assert one.where[0] in {str(number) for number in range(2, 20, 2)}
-    assert "\"4.weight\": \"orthogonal(gain='tanh')\", \"4.bias\": \"zeros\"" in one.fix
+    assert '"4.weight": "orthogonal(gain=\'tanh\')", "4.bias": "zeros"' in one.fix
 
 
 def test_five_sigmoid_layers_are_a_warning() -> None:
-    assert [one.severity for one in alarms(SignalFades, plain(5, activation=nn.Sigmoid), INPUTS, LABELS, LOSS)] == ["warn"]
+    assert [one.severity for one in alarms(SignalFades, plain(5, activation=nn.Sigmoid), INPUTS, LABELS, LOSS)] == [
+        "warn"
+    ]
 
 
 class _Functional(nn.Module):

@@ -25,7 +25,8 @@ def test_unit_normal_weights_in_eight_layers_are_an_error_with_numbers() -> None
     assert one.severity == "error"
     assert one.message == (
         f"over 8 layers, 0 to 14, the signal grows from {first:.2g} to {last:.2g} "
-        f"({10 ** float(one.evidence['decades_per_layer'] or 0):.2g} times a layer): loss and gradients start far too large"
+        f"({10 ** float(one.evidence['decades_per_layer'] or 0):.2g} times a layer): loss and "
+        "gradients start far too large"
     )
 
 

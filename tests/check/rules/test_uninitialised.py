@@ -65,10 +65,15 @@ def _meta() -> tuple[nn.Module, Tensor]:
 def test_an_empty_parameter_is_an_error_that_says_what_it_means() -> None:
     (one,) = findings(Uninitialised, _empty)
     assert one.message == (
-        "every entry of 1.kernel [6, 6] keeps whatever was in memory: nothing was ever written there, so the network starts, "
+        "every entry of 1.kernel [6, 6] keeps whatever was in memory: nothing was ever written there, so the network "
+        "starts, "
         "and may fail, differently on every machine"
     )
-    assert (one.severity, one.where, one.fix) == ("error", ("1.kernel",), 'nn.init.normal_(model.get_parameter("1.kernel"), std=0.1)')
+    assert (one.severity, one.where, one.fix) == (
+        "error",
+        ("1.kernel",),
+        'nn.init.normal_(model.get_parameter("1.kernel"), std=0.1)',
+    )
 
 
 @pytest.mark.parametrize("factory", [_empty, _half, _meta])

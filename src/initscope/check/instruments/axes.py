@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 CHANNELS_FIRST = frozenset({
-    "convolution", "_convolution", "native_batch_norm", "_native_batch_norm_legit", "native_group_norm", "_batch_norm_with_update",
-    "cudnn_batch_norm", "max_pool2d_with_indices", "avg_pool2d", "_adaptive_avg_pool2d", "convolution_overrideable",
-    "mkldnn_convolution", "avg_pool3d", "max_pool3d_with_indices", "_adaptive_avg_pool3d", "_native_batch_norm_legit_no_training",
+    "convolution", "_convolution", "native_batch_norm", "_native_batch_norm_legit", "native_group_norm",
+    "_batch_norm_with_update", "cudnn_batch_norm", "max_pool2d_with_indices", "avg_pool2d", "_adaptive_avg_pool2d",
+    "convolution_overrideable", "mkldnn_convolution", "avg_pool3d", "max_pool3d_with_indices",
+    "_adaptive_avg_pool3d", "_native_batch_norm_legit_no_training",
 })  # fmt: skip
 UNITS_LAST = frozenset(
     {"mm", "addmm", "bmm", "baddbmm", "embedding", "native_layer_norm", "linear", "mv", "addmv", "_fused_rms_norm"}

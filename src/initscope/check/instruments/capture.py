@@ -23,7 +23,7 @@ from initscope.check.instruments.recording import Recording, Refusal, shapes_of
 from initscope.modules.arguments import leaves
 
 
-class Capture(TorchDispatchMode):
+class Capture(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch ships it without types
     """Records into `recording` every operator called while it is entered, dropout replaced by its mean."""
 
     @classmethod
@@ -32,7 +32,7 @@ class Capture(TorchDispatchMode):
         return False
 
     def __init__(self, recording: Recording) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # as above
         self.recording = recording
         self.modules: list[str] = []
         self.recorded = True
@@ -59,9 +59,16 @@ class Capture(TorchDispatchMode):
         made = results if results else [tensor for tensor in tensors if any(tensor is one for one in written)]
         if made:
             recording.operator(
-                name=name.rstrip("_") if written else name, args=args, kwargs=kwargs, operands=operands, results=made, given=before,
-                module=self.modules[-1] if self.modules else "", place=users_line(2), written=bool(written),
-            )  # fmt: skip
+                name=name.rstrip("_") if written else name,
+                args=args,
+                kwargs=kwargs,
+                operands=operands,
+                results=made,
+                given=before,
+                module=self.modules[-1] if self.modules else "",
+                place=users_line(2),
+                written=bool(written),
+            )
         return output
 
 

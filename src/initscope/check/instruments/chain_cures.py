@@ -10,9 +10,20 @@ from initscope.check.instruments.chains import Station
 from initscope.check.instruments.graph import next_activation
 from initscope.check.instruments.trace import Trace
 
-HE = frozenset({
-    "relu", "clamp_min", "threshold", "relu6", "hardtanh", "leaky_relu", "prelu", "_prelu_kernel", "rrelu", "rrelu_with_noise",
-})  # fmt: skip
+HE = frozenset(
+    {
+        "relu",
+        "clamp_min",
+        "threshold",
+        "relu6",
+        "hardtanh",
+        "leaky_relu",
+        "prelu",
+        "_prelu_kernel",
+        "rrelu",
+        "rrelu_with_noise",
+    }
+)
 NAMED = {"gelu": "gelu", "silu": "silu", "elu": "elu", "mish": "mish", "softplus": "softplus", "hardswish": "hardswish"}
 
 
@@ -61,7 +72,8 @@ def cure(evidence: Evidence, stations: Sequence[Station], *, biases: bool = True
             entries[bias] = "zeros"
     if sigmoid:
         return (
-            "sigmoids in series lose three quarters of the signal each whatever the weights: put tanh, ReLU or GELU in their "
+            "sigmoids in series lose three quarters of the signal each whatever the weights: put "
+            "tanh, ReLU or GELU in their "
             f"place, or nn.LayerNorm before each of them ({', '.join(one.name for one in layers_of(stations)[:6])})"
         )
     lines = [f'nn.init.normal_(model.get_parameter("{path}"), std={std:.4g})' for path, std in plain.items()]

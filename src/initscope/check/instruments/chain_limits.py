@@ -12,7 +12,7 @@ FADED = -3.3
 """Decades lost from which plain gradient descent did not move any network of the depth table."""
 
 STEEP = (-2.3, -0.7)
-"""Decades in all and decades a layer that hurt together: squashing functions in series, weights of a fixed small scale."""
+"""Decades in all and decades a layer that hurt together: squashing functions in series, small fixed scales."""
 
 EXPLODED = 3.0
 """Decades gained from which neither momentum descent nor Adam trained any network of the depth table."""
@@ -48,6 +48,7 @@ def gain_severity(change: ChainChange, *, grown: float = GROWN, exploded: float 
 def depth_budget(rate: float) -> float:
     """Returns the number of layers that a signal changing by `rate` decades a layer passes: six e-foldings.
 
-    Reference: Schoenholz, Gilmer, Ganguli, Sohl-Dickstein, ICLR 2017, section 5: networks train up to about six depth scales.
+    Reference: Schoenholz, Gilmer, Ganguli, Sohl-Dickstein, ICLR 2017, section 5: networks train up to about six depth
+    scales.
     """
     return 6.0 / max(abs(rate) * 2.302585, 1e-9)

@@ -59,7 +59,7 @@ def forward_changes(evidence: Evidence) -> Iterator[ChainChange]:
 
 
 def backward_changes(evidence: Evidence) -> Iterator[ChainChange]:
-    """Yields each chain's change of the gradient with respect to pre-activations, from the head's side to the first layer.
+    """Yields each chain's change of the gradient with respect to pre-activations, from the head to the first layer.
 
     Gradients are compared behind normalisations where there are any, as what stands before one may have any scale.
     """
@@ -94,9 +94,14 @@ def _layer_at(station: Station) -> Station:
 def _change(head: Head, stations: tuple[Station, ...], decades: float, guilty: tuple[Station, ...]) -> ChainChange:
     layers = sum(one.kind == "layer" for one in stations)
     return ChainChange(
-        head=head, decades=decades, rate=decades / max(layers - 1, 1), layers=layers,
-        skips=stations[-1].skips, stations=stations, guilty=guilty,
-    )  # fmt: skip
+        head=head,
+        decades=decades,
+        rate=decades / max(layers - 1, 1),
+        layers=layers,
+        skips=stations[-1].skips,
+        stations=stations,
+        guilty=guilty,
+    )
 
 
 def _distinct(evidence: Evidence) -> Iterator[Head]:

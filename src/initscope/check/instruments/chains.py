@@ -1,11 +1,11 @@
 """How the difference between samples fares along the way that carries it, from the first layer to the head.
 
-Every value that the inputs can change stands at the end of a chain of stations: pre-activations of layers, sums, results
-of normalisations. Where ways meet, the chain is that of the operand with the strongest signal, so that a residual stream
-is followed along its skip, and branches that start at zero or behind a tiny scale leave no mark. `gain` of a station is
-the logarithm (base 10) of its signal over that at the start of its chain. Poolings, attention and joins are neutral: what
-they average away is not counted. A normalisation gives back what the layers before it lost, except what its epsilon or a
-part common to all samples keeps.
+Every value that the inputs can change stands at the end of a chain of stations: pre-activations of layers, sums,
+results of normalisations. Where ways meet, the chain is that of the operand with the strongest signal, so that a
+residual stream is followed along its skip, and branches that start at zero or behind a tiny scale leave no mark.
+`gain` of a station is the logarithm (base 10) of its signal over that at the start of its chain. Poolings, attention
+and joins are neutral: what they average away is not counted. A normalisation gives back what the layers before it
+lost, except what its epsilon or a part common to all samples keeps.
 """
 
 from __future__ import annotations
@@ -104,7 +104,9 @@ def heads(evidence: Evidence) -> tuple[Head, ...]:
 
 def _reading_layers(trace: Trace) -> frozenset[int]:
     """Values from which another layer inside the model is computed."""
-    return ancestors(trace, [index for op in trace.forward_ops("linear") if op.weight for index in trace.data_operands(op)])
+    return ancestors(
+        trace, [index for op in trace.forward_ops("linear") if op.weight for index in trace.data_operands(op)]
+    )
 
 
 class _Walk:
@@ -158,10 +160,18 @@ class _Walk:
         skipped = before.skips if before is not None and not fresh else 0
         joined = self._branch(op) if kind == "sum" else None
         return Station(
-            value=value, op=op, kind=kind, name=self._named(op.weight) if kind == "layer" else "", signal=signal, gain=gain,
-            back=back.rms if back is not None else math.nan, layers=passed + (kind == "layer"),
-            skips=skipped + (joined is not None), branch=joined, previous=before,
-        )  # fmt: skip
+            value=value,
+            op=op,
+            kind=kind,
+            name=self._named(op.weight) if kind == "layer" else "",
+            signal=signal,
+            gain=gain,
+            back=back.rms if back is not None else math.nan,
+            layers=passed + (kind == "layer"),
+            skips=skipped + (joined is not None),
+            branch=joined,
+            previous=before,
+        )
 
     def _branch(self, op: Op) -> Station | None:
         """The end of the way that the other operand of the sum, made from it or standing before it, is joined by."""
@@ -195,8 +205,12 @@ class _Walk:
         if not before.gain < 0 or forward.rms <= 0:
             return before.gain if math.isnan(before.gain) or before.gain == LOWEST else 0.0
         start = self.trace.values[before.chain()[0].value].forward
-        gains = [facts.rms for index in op.operands for path in self.trace.values[index].parameters
-                 if (facts := self.parameters.get(path)) is not None and not facts.role.endswith("bias")]  # fmt: skip
+        gains = [
+            facts.rms
+            for index in op.operands
+            for path in self.trace.values[index].parameters
+            if (facts := self.parameters.get(path)) is not None and not facts.role.endswith("bias")
+        ]
         units = self.trace.values[op.result].shape[-1:] or (1,)
         usual = max(gains, default=1.0) if op.kind == "norm" else 1.0 / math.sqrt(max(units[0], 1))
         floored = min(0.0, math.log10(forward.rms / usual)) if usual > 0 else 0.0

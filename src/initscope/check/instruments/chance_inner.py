@@ -1,4 +1,4 @@
-"""The chance level of a cross-entropy that a model computed itself: its labels are out of reach, its classes are not."""
+"""The chance level of a cross-entropy that a model computed itself: labels are out of reach, classes are not."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ def inner_chance(trace: Trace) -> Chance | Absent:
     if len(found) != 1 or found[0].binary or found[0].classes < 2:
         return Absent(reason="the model computed its loss itself, and it is not one cross-entropy")
     logits = found[0]
-    picked = [trace.ops[index] for index in trace.consumers[logits.op.result] if trace.ops[index].name.startswith("nll_loss")]
+    picked = [
+        trace.ops[index] for index in trace.consumers[logits.op.result] if trace.ops[index].name.startswith("nll_loss")
+    ]
     if len(picked) != 1 or 1 not in picked[0].numbers[:1]:
         return Absent(reason="the model computed its loss itself, and it is not a mean")
     level = log(logits.classes)

@@ -30,7 +30,7 @@ LEAST, MOST = 3, 6
 
 
 def probe_escape(subject: Subject, start: Mapping[str, Mapping[int, UnitGroups]], outputs: list[Tensor]) -> Escape:
-    """Takes the steps and measures again. The model stands at its start with first gradients in `.grad`; it is left moved.
+    """Takes the steps and measures again; the model stands at its start with gradients in `.grad`, and is left moved.
 
     `start` are the groups at the start; `outputs` the floating tensors the model returned there.
     """
@@ -40,7 +40,7 @@ def probe_escape(subject: Subject, start: Mapping[str, Mapping[int, UnitGroups]]
     while taken < LEAST or (taken < MOST and _changing(zero_at)):
         _step(subject)
         taken += 1
-        with seeded_generators(subject.seed), ExpectedDropout():
+        with seeded_generators(subject.seed), ExpectedDropout():  # type: ignore[no-untyped-call]  # torch ships it without types
             loss, _ = subject.gradients()
         for path, state in _zeros(subject).items():
             zero_at.setdefault(path, [True] * taken).append(state)
@@ -56,10 +56,18 @@ def probe_escape(subject: Subject, start: Mapping[str, Mapping[int, UnitGroups]]
             subject.model, lambda: subject.call(recording), subject.loss_of, recording, backward=blocked
         )
     return Escape(
-        steps=taken, zero_at={path: tuple(states) for path, states in zero_at.items()}, start=start, end=end, fingerprints=values,
-        gradient_fingerprints=gradients, moved_output=_moved(outputs, output), finite=finite,
-        after=recording.trace() if finite else Absent(reason="a probe step led to NaN or infinity"), loss=recording.loss_value, apart=apart,
-    )  # fmt: skip
+        steps=taken,
+        zero_at={path: tuple(states) for path, states in zero_at.items()},
+        start=start,
+        end=end,
+        fingerprints=values,
+        gradient_fingerprints=gradients,
+        moved_output=_moved(outputs, output),
+        finite=finite,
+        after=recording.trace() if finite else Absent(reason="a probe step led to NaN or infinity"),
+        loss=recording.loss_value,
+        apart=apart,
+    )
 
 
 def _changing(zero_at: Mapping[str, list[bool]]) -> bool:

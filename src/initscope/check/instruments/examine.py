@@ -111,7 +111,7 @@ class _Visit:
         if not self.gradients or "escape" not in self.wanted:
             self.escape = Absent(reason=getattr(self.gradients, "reason", "no rule needs it"))
             return
-        if not math.isfinite(float(self.loss or 0.0)):
+        if not isinstance(self.loss, Absent) and not math.isfinite(self.loss):
             self.escape = Absent(reason="the loss is not finite")
             return
         outputs = [one.detach() for one in leaves(output) if isinstance(one, Tensor) and one.is_floating_point()]
@@ -126,14 +126,27 @@ class _Visit:
         """Returns what was measured."""
         subject = self.subject
         return Evidence(
-            model=subject.model, parameters=self.facts, builds=builds, trace=self.trace, loss=self.loss, loss_kind=self.kind,
-            user_loss=subject.user_loss, gradients=self.gradients, escape=self.escape, chance=self.chance, synthetic=subject.synthetic,
-            batch=subject.batch, inputs=subject.inputs, targets=subject.targets, seed=subject.seed, locate=locate,
-        )  # fmt: skip
+            model=subject.model,
+            parameters=self.facts,
+            builds=builds,
+            trace=self.trace,
+            loss=self.loss,
+            loss_kind=self.kind,
+            user_loss=subject.user_loss,
+            gradients=self.gradients,
+            escape=self.escape,
+            chance=self.chance,
+            synthetic=subject.synthetic,
+            batch=subject.batch,
+            inputs=subject.inputs,
+            targets=subject.targets,
+            seed=subject.seed,
+            locate=locate,
+        )
 
 
 def refused(error: Exception, refusal: Refusal | None) -> UsageError:
-    """Returns the error for a model that cannot be run: which layer refused, what it was given, the user's traceback."""
+    """Returns the error for a model that cannot be run: which layer refused what, the user's traceback."""
     frames = traceback.extract_tb(error.__traceback__)
     first = next((number for number, frame in enumerate(frames) if is_users(frame.filename)), len(frames))
     shown = [frame for frame in frames[first:] if "initscope/check" not in frame.filename.replace("\\", "/")]
@@ -141,9 +154,8 @@ def refused(error: Exception, refusal: Refusal | None) -> UsageError:
     text = "".join([*lines, *traceback.format_exception_only(error)]).rstrip()
     place, given = None, ""
     if refusal is not None:
-        kind = type(refusal.module).__name__
         place = f"{refusal.path or 'the model itself'} ({_one_line(refusal.module)})"
-        given = f", given {', '.join(refusal.given) or 'no tensor'}" if isinstance(refusal.module, nn.Module) else kind
+        given = f", given {', '.join(refusal.given) or 'no tensor'}"
     return UsageError(
         f"the model cannot be run on its inputs: {type(error).__name__} in its forward pass{given}",
         where=place,

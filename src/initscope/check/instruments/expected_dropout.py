@@ -32,7 +32,7 @@ def _probability(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> float:
     return float(args[1] if len(args) > 1 else kwargs.get("p", 0.5))
 
 
-class ExpectedDropout(TorchDispatchMode):
+class ExpectedDropout(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch ships it without types
     """While it is entered, dropout leaves its input as it is on average."""
 
     @classmethod

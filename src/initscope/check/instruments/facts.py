@@ -30,11 +30,14 @@ def parameter_facts(model: nn.Module) -> dict[str, ParameterFacts]:
     for path, tensor in model.named_parameters():
         slot = slots.get(path)
         found[path] = replace(
-            _facts(owners, path, tensor), tied=tuple(one for one in names[id(tensor)] if one != path),
-            role=slot.role if slot else "other", fan_in=slot.fan_in if slot else None, fan_out=slot.fan_out if slot else None,
-        )  # fmt: skip
-    for path, tensor in model.named_buffers():
-        found[path] = replace(_facts(owners, path, tensor), buffer=True, role="buffer")
+            _facts(owners, path, tensor),
+            tied=tuple(one for one in names[id(tensor)] if one != path),
+            role=slot.role if slot else "other",
+            fan_in=slot.fan_in if slot else None,
+            fan_out=slot.fan_out if slot else None,
+        )
+    for path, buffer in model.named_buffers():
+        found[path] = replace(_facts(owners, path, buffer), buffer=True, role="buffer")
     return found
 
 
@@ -68,7 +71,7 @@ def _with_gradient(facts: ParameterFacts, parameter: Tensor, used: frozenset[str
 
 
 def peak_and_rms(tensor: Tensor) -> tuple[float, float]:
-    """Returns the largest magnitude and the root mean square, without a copy of the size of `tensor` where none is needed."""
+    """Returns the largest magnitude and the root mean square, without a copy of `tensor` where none is needed."""
     if tensor.numel() == 0:
         return 0.0, 0.0
     wide = tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.float()
@@ -84,9 +87,13 @@ def peak_and_rms(tensor: Tensor) -> tuple[float, float]:
 def _facts(owners: Mapping[str, str], path: str, tensor: Tensor) -> ParameterFacts:
     module, _, _ = path.rpartition(".")
     basic = ParameterFacts(
-        path=path, shape=() if _is_lazy(tensor) else tuple(tensor.shape), dtype=str(tensor.dtype)[6:], trainable=tensor.requires_grad,
-        layer=owners.get(module, ""), module=module,
-    )  # fmt: skip
+        path=path,
+        shape=() if _is_lazy(tensor) else tuple(tensor.shape),
+        dtype=str(tensor.dtype)[6:],
+        trainable=tensor.requires_grad,
+        layer=owners.get(module, ""),
+        module=module,
+    )
     if (
         _is_lazy(tensor)
         or tensor.is_meta
@@ -112,9 +119,14 @@ def _statistics(tensor: Tensor) -> dict[str, Any]:
     variance, mean = (float(one) for one in torch.var_mean(wide if scale == 1.0 else wide / scale, correction=0))
     peak = scale
     return {
-        "mean": mean * peak, "std": variance**0.5 * peak, "rms": (variance + mean * mean) ** 0.5 * peak, "low": low, "high": high,
-        "zero": low == 0 and high == 0, "constant": low == high,
-    }  # fmt: skip
+        "mean": mean * peak,
+        "std": variance**0.5 * peak,
+        "rms": (variance + mean * mean) ** 0.5 * peak,
+        "low": low,
+        "high": high,
+        "zero": low == 0 and high == 0,
+        "constant": low == high,
+    }
 
 
 def _slots(model: nn.Module) -> dict[str, Any]:
@@ -125,4 +137,4 @@ def _slots(model: nn.Module) -> dict[str, Any]:
 
 
 def _is_lazy(tensor: Tensor) -> bool:
-    return isinstance(tensor, nn.parameter.UninitializedTensorMixin)
+    return bool(nn.parameter.is_lazy(tensor))

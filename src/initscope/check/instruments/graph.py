@@ -53,10 +53,16 @@ def _layer(trace: Trace, op: Op, spine: frozenset[int]) -> Layer:
     weights = [trace.values[index] for index in op.operands if op.weight in trace.values[index].parameters]
     entries = max((prod(one.shape) for one in weights), default=0)
     return Layer(
-        op=op, weight=op.weight, module=op.module, fan_in=max(entries // max(units, 1), 1), units=units, value=value,
-        forward=made.forward or trace.values[op.result].forward, backward=made.backward or trace.values[op.result].backward,
+        op=op,
+        weight=op.weight,
+        module=op.module,
+        fan_in=max(entries // max(units, 1), 1),
+        units=units,
+        value=value,
+        forward=made.forward or trace.values[op.result].forward,
+        backward=made.backward or trace.values[op.result].backward,
         trunk=value in spine,
-    )  # fmt: skip
+    )
 
 
 def after_bias(trace: Trace, value: int) -> int:
@@ -123,8 +129,20 @@ def main_outputs(trace: Trace) -> tuple[int, ...]:
     if trace.loss is None:
         return tuple(floating)
     reached = ancestors(trace, [trace.loss])
-    used = [index for index in floating if index in reached and index != trace.loss]
+    same = loss_values(trace)
+    used = [index for index in floating if index in reached and index not in same]
     return tuple(used) or tuple(floating)
+
+
+def loss_values(trace: Trace) -> frozenset[int]:
+    """Returns the loss and the values it is a mere view of: a loss the model computed itself is one of its outputs."""
+    found: set[int] = set()
+    value = trace.loss
+    while value is not None and value not in found:
+        found.add(value)
+        op = trace.producer(value)
+        value = op.operands[0] if op is not None and op.kind == "view" and len(op.operands) == 1 else None
+    return frozenset(found)
 
 
 def ancestors(trace: Trace, values: Iterable[int]) -> frozenset[int]:
@@ -174,7 +192,7 @@ def readers(trace: Trace, value: int) -> Iterator[Op]:
 
 
 def next_activation(trace: Trace, value: int) -> Op | None:
-    """Returns the activation or softmax that reads `value`, through views, biases, scales and norms; None without one."""
+    """Returns the activation or softmax that reads `value`, through views, biases, scales, norms; None without one."""
     current = [value]
     seen: set[int] = set()
     while current:

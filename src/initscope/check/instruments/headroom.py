@@ -30,7 +30,8 @@ class Peak:
 
 
 def forward_peaks(trace: Trace, dtype: str, *, room: float) -> Iterator[Peak]:
-    """Yields every measured value of `dtype` that the network itself brings above `room` times the largest number, in order.
+    """Yields every measured value of `dtype` that the network itself brings above `room` times the largest number, in
+    order.
 
     Numbers that were put in (fills of masks, added constants) and what carries them along do not count.
     """
@@ -48,16 +49,24 @@ def forward_peaks(trace: Trace, dtype: str, *, room: float) -> Iterator[Peak]:
 
 
 def backward_peaks(trace: Trace, dtype: str, *, room: float) -> Iterator[Peak]:
-    """Yields every value of `dtype` whose gradient is finite and above `room` times the largest number, or overflowed."""
+    """Yields every value of `dtype` whose gradient is finite and above `room` times the largest number, or "
+    "overflowed."""
     for value in trace.values:
         seen = value.backward
-        if value.dtype == dtype and seen is not None and not math.isnan(seen.peak) and seen.peak > LARGEST[dtype] * room:
-            yield Peak(op=None if value.op is None else trace.ops[value.op], value=value, peak=seen.peak, limit=LARGEST[dtype])
+        if (
+            value.dtype == dtype
+            and seen is not None
+            and not math.isnan(seen.peak)
+            and seen.peak > LARGEST[dtype] * room
+        ):
+            yield Peak(
+                op=None if value.op is None else trace.ops[value.op], value=value, peak=seen.peak, limit=LARGEST[dtype]
+            )
 
 
 def tiny_gradients(trace: Trace, dtype: str) -> tuple[float, int, float]:
-    """Returns the share of the non-zero gradient entries of values of `dtype` below its smallest normal number, how many
-    entries there are, and the root mean square of the gradients.
+    """Returns the share of the non-zero gradient entries of values of `dtype` below its smallest normal number, how
+    many entries there are, and the root mean square of the gradients.
     """
     total, tiny, square = 0.0, 0.0, 0.0
     for value in trace.values:

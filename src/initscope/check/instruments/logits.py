@@ -17,9 +17,12 @@ LOG_SOFTMAX = frozenset({"_log_softmax", "log_softmax"})
 _BINARY = frozenset({"binary_cross_entropy_with_logits"})
 _SHAPING = frozenset({"view", "copy"})
 _ON_THE_WAY = frozenset({"view", "copy", "scale", "reduce", "gain", "join", "loss"})
-_MARGINS = frozenset({"neg", "where", "write", "add", "sub", "mul", "acos", "arccos", "cos", "sqrt", "scatter", "clamp", "pow", "square"})
+_MARGINS = frozenset(
+    {"neg", "where", "write", "add", "sub", "mul", "acos", "arccos", "cos", "sqrt", "scatter", "clamp", "pow", "square"}
+)
 """What angular margins are written with, beside scales."""
 
+_ELEMENTWISE = frozenset({"view", "copy", "scale", "bias", "gain", "sum", "product", "join"})
 _DISTANCES = frozenset({"_euclidean_dist", "cdist", "_cdist_forward", "linalg_vector_norm", "_pdist_forward", "norm"})
 
 
@@ -77,27 +80,42 @@ def _heads(trace: Trace) -> Iterator[Op]:
 
 
 def _logits(trace: Trace, op: Op) -> Logits:
-    value = next(index for index in op.operands if trace.values[index].from_data) if trace.data_operands(op) else op.operands[0]
+    value = (
+        next(index for index in op.operands if trace.values[index].from_data)
+        if trace.data_operands(op)
+        else op.operands[0]
+    )
     shape = trace.values[value].shape
     binary = op.name in _BINARY
     axis = int(op.numbers[0] or 0) if op.numbers and not binary else -1
     classes = 2 if binary or not shape else shape[axis]
     form, maker, learned = _made(trace, value)
+    if form == "other":
+        form, maker = _with_margin(trace, value) or (form, maker)
     given = maker.result if maker is not None else None
     return Logits(
-        op=op, value=value, classes=classes, rows=prod(shape) // (1 if binary else max(classes, 1)), form=form, maker=maker,
-        scale=_ratio(trace, value, given), learned=learned, paired=maker is not None and maker.kind == "matmul",
-    )  # fmt: skip
+        op=op,
+        value=value,
+        classes=classes,
+        rows=prod(shape) // (1 if binary else max(classes, 1)),
+        form=form,
+        maker=maker,
+        scale=_ratio(trace, value, given),
+        learned=learned,
+        paired=maker is not None and maker.kind == "matmul",
+    )
 
 
 def _made(trace: Trace, value: int) -> tuple[Form, Op | None, bool]:
-    """The operator that made logits, through shapes, scales, margins and biases, and whether one of these is learnable."""
+    """The operator that made logits, through shapes, scales and biases, and whether one of these is learnable."""
     learned, bare = False, True
     while (op := trace.producer(value)) is not None:
         if op.kind == "softmax":
             return ("log_softmax" if op.name in LOG_SOFTMAX else "softmax") if bare else "other", op, learned
         if op.kind == "activation" and op.name in ("sigmoid", "tanh"):
             return ("sigmoid" if op.name == "sigmoid" else "tanh"), op, learned
+        if op.name == "sum" and _dotted(trace, op):
+            return "cosine", op, learned
         if op.name in _DISTANCES or (op.name in ("sum", "mean") and _squared(trace, op)):
             return "distance", op, learned
         if op.kind in ("linear", "matmul"):
@@ -113,6 +131,25 @@ def _made(trace: Trace, value: int) -> tuple[Form, Op | None, bool]:
     return "other", None, learned
 
 
+def _with_margin(trace: Trace, value: int) -> tuple[Form, Op] | None:
+    """Cosines from which an angular margin, of whatever formula, was taken: products of unit vectors alone."""
+    makers: list[Op] = []
+    waiting, seen = [value], {value}
+    while waiting and len(seen) < 100:
+        op = trace.producer(waiting.pop())
+        if op is None:
+            continue
+        if op.kind in ("linear", "matmul"):
+            makers.append(op)
+        elif op.kind in _ELEMENTWISE or op.name in _MARGINS:
+            following = [index for index in trace.data_operands(op) if index not in seen]
+            seen.update(following)
+            waiting += following
+        elif any(trace.values[index].requires_grad for index in op.operands):
+            return None
+    return ("cosine", makers[0]) if makers and all(_cosine(trace, one) for one in makers) else None
+
+
 def _layered(trace: Trace, data: tuple[int, ...]) -> int:
     """Of several operands the one that was made by a product with a weight, else the first: margins are added to it."""
     for index in data:
@@ -122,6 +159,14 @@ def _layered(trace: Trace, data: tuple[int, ...]) -> int:
         if op is not None and op.kind in ("linear", "matmul"):
             return index
     return data[0]
+
+
+def _dotted(trace: Trace, op: Op) -> bool:
+    """Whether a sum is one of products of the entries of two vectors of length one."""
+    made = trace.producer(op.operands[0])
+    if made is None or made.name != "mul" or len(made.operands) != 2:
+        return False
+    return all(of_length_one(trace, index) for index in made.operands)
 
 
 def _squared(trace: Trace, op: Op) -> bool:
@@ -149,7 +194,9 @@ def _own_softmax(trace: Trace, op: Op) -> bool:
 
 def _unshaped(trace: Trace, value: int) -> int:
     """The value in front of views and copies."""
-    while (op := trace.producer(value)) is not None and op.kind in _SHAPING and op.operands and op.name != "masked_fill":
+    while (
+        (op := trace.producer(value)) is not None and op.kind in _SHAPING and op.operands and op.name != "masked_fill"
+    ):
         value = op.operands[0]
     return value
 
@@ -204,4 +251,3 @@ def _ratio(trace: Trace, value: int, made: int | None) -> float:
     if now is None or before is None or not (now.finite and before.finite) or before.std == 0:
         return float("nan")
     return now.std / before.std
-

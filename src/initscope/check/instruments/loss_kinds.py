@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from initscope.check.evidence import LossKind
+from initscope.check.instruments.graph import loss_values
 from initscope.check.instruments.kinds import CUTS
 from initscope.check.instruments.trace import Op, Trace
 
@@ -44,7 +45,7 @@ class _Reader:
 
     def __init__(self, trace: Trace) -> None:
         self.trace = trace
-        self.ends = frozenset(index for index in trace.outputs if index != trace.loss)
+        self.ends = frozenset(trace.outputs) - loss_values(trace)
         self.dependent = set(self.ends)
         for op in trace.ops:
             if op.name not in CUTS and any(operand in self.dependent for operand in op.operands):

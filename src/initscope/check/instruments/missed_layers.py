@@ -22,11 +22,13 @@ class Missed:
     """What one line of an init pass left out.
 
     done, missed  weights of one class of torch's layers, the latter still as torch's constructor drew them
-    write         one of the pass's writes;  expected  path -> the deviation that the pass's law would have given
+    layer         the name of that class;  write  one of the pass's writes
+    expected      path -> the deviation that the pass's law would have given
     """
 
     done: tuple[ParameterFacts, ...]
     missed: tuple[ParameterFacts, ...]
+    layer: str
     write: Write
     expected: dict[str, float]
 
@@ -39,14 +41,21 @@ class Missed:
 def missed_layers(passes: Passes) -> Iterator[Missed]:
     """Yields, for each line that drew weights of several layers in one go, the layers it passed by.
 
-    A line counts as a pass where it drew two weights and more of more than one shape or place, between which no layer was
-    made. Passed by are layers made between the first that it reached and its beginning, of the same class of torch's, still at
-    torch's default, of which one has the shape of a weight that was reached, or that are more than those reached.
+    A line counts as a pass where it drew two weights and more of more than one shape or place, between which no layer
+    was made. Passed by are layers made between the first that it reached and its beginning, of the same class of
+    torch's, still at torch's default, of which one has the shape of a weight that was reached, or that are more than
+    those reached.
     """
     lasting = {path: writes[-1] for path, writes in passes.by_tensor.items() if path in passes.facts}
     lines: dict[tuple[str, ...], list[str]] = {}
     for path, write in lasting.items():
-        if _is_weight(passes, path) and not write.framework and law_of(write) == "random" and write.whole and write.site:
+        if (
+            _is_weight(passes, path)
+            and not write.framework
+            and law_of(write) == "random"
+            and write.whole
+            and write.site
+        ):
             lines.setdefault(write.site[:1], []).append(path)
     for reached in lines.values():
         if len(reached) < 2 or len({(pattern(path), passes.facts[path].shape) for path in reached}) < 2:
@@ -59,37 +68,47 @@ def missed_layers(passes: Passes) -> Iterator[Missed]:
             same = [path for path in reached if _torch_class(passes, path) is kind]
             first = min(made[path] for path in reached)
             left = [
-                path for path, order in made.items()
-                if first < order < began and _torch_class(passes, path) is kind and _is_default(passes, path) and path not in reached
-            ]  # fmt: skip
-            found = _alike(passes, same, left, reached, lasting[same[0]])
-            if found is not None:
-                yield found
+                path
+                for path, order in made.items()
+                if first < order < began
+                and _torch_class(passes, path) is kind
+                and _is_default(passes, path)
+                and path not in reached
+            ]
+            found = _expected_of(passes, same, left, reached)
+            if found is not None and kind is not None:
+                yield Missed(
+                    done=tuple(passes.facts[path] for path in same),
+                    missed=tuple(passes.facts[path] for path in left),
+                    layer=kind.__name__,
+                    write=lasting[same[0]],
+                    expected=found,
+                )
 
 
-def _alike(passes: Passes, same: Sequence[str], left: Sequence[str], reached: Sequence[str], write: Write) -> Missed | None:
+def _expected_of(
+    passes: Passes, same: Sequence[str], left: Sequence[str], reached: Sequence[str]
+) -> dict[str, float] | None:
+    """What the pass would have given the weights left out; None where there are too few of them to have been meant."""
     facts = passes.facts
     shapes = {facts[path].shape for path in same}
-    twins = [path for path in left if facts[path].shape in shapes]
-    if not twins and not len(left) >= max(2, len(same)):
+    if not any(facts[path].shape in shapes for path in left) and len(left) < max(2, len(same)):
         return None
-    expected = _expected([facts[path] for path in reached], [facts[path] for path in left])
-    if expected is None:
-        return None
-    return Missed(
-        done=tuple(facts[path] for path in same), missed=tuple(facts[path] for path in left), write=write, expected=expected
-    )
+    return _expected([facts[path] for path in reached], [facts[path] for path in left])
 
 
 def _expected(reached: Sequence[ParameterFacts], left: Sequence[ParameterFacts]) -> dict[str, float] | None:
-    """The deviation that the law of the reached weights gives the others: constant / fan_in, / fan_out, / their mean, or alike."""
+    """The deviation that the law of the reached weights gives the others: constant / fan_in, / fan_out, / their mean, "
+    "or alike."""
     hypotheses = [
         [math.sqrt(size) for size in sizes] if all(sizes) else []
         for sizes in (
-            [one.fan_in or 0 for one in reached], [one.fan_out or 0 for one in reached],
-            [(one.fan_in or 0) + (one.fan_out or 0) for one in reached], [1 for _ in reached],
+            [one.fan_in or 0 for one in reached],
+            [one.fan_out or 0 for one in reached],
+            [(one.fan_in or 0) + (one.fan_out or 0) for one in reached],
+            [1 for _ in reached],
         )
-    ]  # fmt: skip
+    ]
     best: tuple[float, int, float] | None = None
     for number, factors in enumerate(hypotheses):
         if not factors:
@@ -108,7 +127,13 @@ def _expected(reached: Sequence[ParameterFacts], left: Sequence[ParameterFacts])
 
 def _is_weight(passes: Passes, path: str) -> bool:
     facts = passes.facts.get(path)
-    return facts is not None and not facts.buffer and facts.trainable and len(facts.shape) > 1 and _torch_class(passes, path) is not None
+    return (
+        facts is not None
+        and not facts.buffer
+        and facts.trainable
+        and len(facts.shape) > 1
+        and _torch_class(passes, path) is not None
+    )
 
 
 def _torch_class(passes: Passes, path: str) -> type | None:
@@ -116,7 +141,10 @@ def _torch_class(passes: Passes, path: str) -> type | None:
     owner = passes.kind(path)[0] if path in passes.by_tensor else type(None)
     if not issubclass(owner, PRODUCTS):
         return None
-    return next((one for one in owner.__mro__ if one.__module__.startswith("torch.nn.modules") and "__init__" in vars(one)), None)
+    return next(
+        (one for one in owner.__mro__ if one.__module__.startswith("torch.nn.modules") and "__init__" in vars(one)),
+        None,
+    )
 
 
 def _is_default(passes: Passes, path: str) -> bool:

@@ -56,7 +56,7 @@ def moments(tensor: Tensor, *, samples: int | None, sample_axis: int | None, uni
 
 
 def _variances(scaled: Tensor, unit_axis: int | None) -> tuple[float, float, float]:
-    """Mean over units of the variance within a unit, of the squared mean of a unit, and the mean of all entries."""
+    """Mean over units of the variance within one and of its squared mean, and the mean of all entries."""
     axes = [axis for axis in range(scaled.ndim) if axis != unit_axis]
     if not axes:
         return 0.0, float(scaled.square().mean()), float(scaled.mean())
@@ -65,7 +65,7 @@ def _variances(scaled: Tensor, unit_axis: int | None) -> tuple[float, float, flo
 
 
 def _tiny_share(tensor: Tensor, plain: Tensor, peak: float, zero_share: float) -> float:
-    """Share of the non-zero entries that are below the normal numbers; looked for only where the range comes near them."""
+    """Share of the non-zero entries below the normal numbers; looked for only where the range comes near them."""
     smallest = torch.finfo(tensor.dtype).tiny
     if zero_share == 1.0 or peak > smallest * 1e12:
         return 0.0

@@ -8,10 +8,29 @@ from dataclasses import dataclass
 from initscope.check.evidence import ParameterFacts
 from initscope.check.instruments.trace import Moments, Op, Trace
 
-LARGEST = {"float16": 65504.0, "bfloat16": 3.3895313892515355e38, "float32": 3.4028234663852886e38, "float64": 1.7976931348623157e308}
+LARGEST = {
+    "float16": 65504.0,
+    "bfloat16": 3.3895313892515355e38,
+    "float32": 3.4028234663852886e38,
+    "float64": 1.7976931348623157e308,
+}
 """The largest finite number of each type."""
 
-_FILLS = frozenset({"masked_fill", "where", "fill", "full_like", "new_full", "masked_scatter", "index_put", "triu", "tril", "write", "copy"})
+_FILLS = frozenset(
+    {
+        "masked_fill",
+        "where",
+        "fill",
+        "full_like",
+        "new_full",
+        "masked_scatter",
+        "index_put",
+        "triu",
+        "tril",
+        "write",
+        "copy",
+    }
+)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,8 +59,8 @@ def has_nan(moments: Moments | None) -> bool:
 def forward_origin(trace: Trace, target: int) -> Origin | None:
     """Returns the operator behind the NaN or infinity in a value; None where none of the recorded ones made it.
 
-    The first that turned finite numbers into others; a constant infinity that was filled in on purpose (a mask) is not one,
-    then the first that made NaN of it is.
+    The first that turned finite numbers into others; a constant infinity that was filled in on purpose (a mask) is
+    not one, then the first that made NaN of it is.
     """
     behind = sorted(_bad_ancestors(trace, target))
     for number in behind:
@@ -57,7 +76,8 @@ def forward_origin(trace: Trace, target: int) -> Origin | None:
 
 
 def backward_origin(trace: Trace) -> Op | None:
-    """Returns the first operator, from the loss backwards, that was given a finite gradient and passed on one that is not."""
+    """Returns the first operator, from the loss backwards, that was given a finite gradient and passed on one that is "
+    "not."""
     for op in reversed(trace.ops):
         if _gradient_bad(trace, op) is False and any(
             is_bad(trace.values[index].backward)
@@ -121,16 +141,26 @@ def _origin(trace: Trace, op: Op) -> Origin:
     nan = has_nan(_seen(trace, op.result))
     peak = max((one.peak for one in finite), default=0.0)
     return Origin(
-        op=op, nan=nan, dtype=dtype,
-        low=min((one.low for one in given), default=math.nan), high=max((one.high for one in given), default=math.nan),
+        op=op,
+        nan=nan,
+        dtype=dtype,
+        low=min((one.low for one in given), default=math.nan),
+        high=max((one.high for one in given), default=math.nan),
         given_infinite=len(finite) < len(given),
-        overflow=not nan and len(finite) == len(given) and dtype == "float16" and peak < LARGEST["float16"] and op.name not in ("log", "reciprocal", "div", "rsqrt"),
-    )  # fmt: skip
+        overflow=not nan
+        and len(finite) == len(given)
+        and dtype == "float16"
+        and peak < LARGEST["float16"]
+        and op.name not in ("log", "reciprocal", "div", "rsqrt"),
+    )
 
 
 def bad_parameters(facts: dict[str, ParameterFacts]) -> list[ParameterFacts]:
     """Returns parameters with NaN or infinity; frozen ones that hold -infinity alone are masks, and sound."""
     return [
-        one for one in facts.values()
-        if not one.buffer and not one.finite and (one.trainable or math.isnan(one.low) or math.isnan(one.high) or one.high == math.inf)
-    ]  # fmt: skip
+        one
+        for one in facts.values()
+        if not one.buffer
+        and not one.finite
+        and (one.trainable or math.isnan(one.low) or math.isnan(one.high) or one.high == math.inf)
+    ]

@@ -36,9 +36,9 @@ class Outliers:
 def outliers(tensor: Tensor) -> Outliers | None:
     """Returns the outliers of a tensor; None for one without, or whose structure explains them.
 
-    The null: entries are independent draws from one symmetric law whose tails are no heavier than Laplace's (uniform, normal,
-    truncated, logistic, products of two normals). Scales that differ between rows, columns or other slices, diagonals, and
-    tensors of which more than a fifth is zero are structure.
+    The null: entries are independent draws from one symmetric law whose tails are no heavier than Laplace's (uniform,
+    normal, truncated, logistic, products of two normals). Scales that differ between rows, columns or other slices,
+    diagonals, and tensors of which more than a fifth is zero are structure.
     """
     values = tensor.detach().to(torch.float64)
     flat = values.reshape(-1)
@@ -66,10 +66,15 @@ def outliers(tensor: Tensor) -> Outliers | None:
         return None
     index = int(deviation.reshape(-1).argmax())
     return Outliers(
-        count=int(far.sum()), z=normal, bulk_std=spread / QUARTILE_NORMAL, largest=largest, log10_p=log10_p,
-        log10_p_normal=_of_many(_log10_normal_tail(normal), n), repeated=int((values.abs() == values.abs().max()).sum()),
+        count=int(far.sum()),
+        z=normal,
+        bulk_std=spread / QUARTILE_NORMAL,
+        largest=largest,
+        log10_p=log10_p,
+        log10_p_normal=_of_many(_log10_normal_tail(normal), n),
+        repeated=int((values.abs() == values.abs().max()).sum()),
         first=tuple(int(one) for one in torch.unravel_index(torch.tensor(index), values.shape)),
-    )  # fmt: skip
+    )
 
 
 def _of_many(log10_tail: float, n: int) -> float:

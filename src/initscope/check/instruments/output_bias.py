@@ -37,9 +37,13 @@ def head_of(evidence: Evidence) -> Head:
         return Head(weight="", bias="", linear=False)
     logits = loss_logits(trace)
     outputs = (logits[0].value,) if logits else main_outputs(trace)
-    for value in outputs[:1]:
-        return _walk(evidence, trace, value)
-    return Head(weight="", bias="", linear=False)
+    if not outputs:
+        return Head(weight="", bias="", linear=False)
+    found = _walk(evidence, trace, outputs[0])
+    maker = logits[0].maker if logits else None
+    if found.weight or maker is None:
+        return found
+    return _walk(evidence, trace, maker.result)
 
 
 def _walk(evidence: Evidence, trace: Trace, value: int) -> Head:
@@ -47,16 +51,23 @@ def _walk(evidence: Evidence, trace: Trace, value: int) -> Head:
     while (op := trace.producer(value)) is not None and trace.data_operands(op):
         if op.kind in ("linear", "bias") and not bias:
             bias = _bias_of(evidence, trace, op)
-        if op.kind == "linear":
+        if op.kind in ("linear", "matmul") or (op.kind == "gain" and _is_matrix(evidence, op.weight)):
             return Head(weight=op.weight, bias=bias, linear=linear)
         linear = linear and op.kind in ("view", "copy", "scale", "gain", "bias")
         value = trace.data_operands(op)[0]
     return Head(weight="", bias=bias, linear=linear)
 
 
+def _is_matrix(evidence: Evidence, path: str) -> bool:
+    facts = evidence.parameters.get(path)
+    return facts is not None and sum(size > 1 for size in facts.shape) > 1
+
+
 def _bias_of(evidence: Evidence, trace: Trace, op: Op) -> str:
     """The parameter of one axis (or one entry a unit) that an operator adds."""
-    paths = {path for index in op.operands for path in trace.values[index].parameters} - {op.weight if op.kind == "linear" else ""}
+    paths = {path for index in op.operands for path in trace.values[index].parameters} - {
+        op.weight if op.kind == "linear" else ""
+    }
     facts = [evidence.parameters[path] for path in sorted(paths) if path in evidence.parameters]
     vectors = [one.path for one in facts if sum(size > 1 for size in one.shape) <= 1 and prod(one.shape) > 0]
     return vectors[0] if vectors else ""

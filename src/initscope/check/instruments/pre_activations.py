@@ -10,12 +10,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from initscope.check.evidence import Escape, Evidence, ParameterFacts
+from initscope.check.instruments.graph import ancestors
 from initscope.check.instruments.trace import Moments, Op, Trace
 
-_POOLS = frozenset({
-    "max_pool2d_with_indices", "max_pool3d_with_indices", "avg_pool1d", "avg_pool2d", "avg_pool3d",
-    "_adaptive_avg_pool2d", "_adaptive_avg_pool3d", "adaptive_avg_pool2d", "mean", "amax", "max",
-})  # fmt: skip
+_POOLS = frozenset(
+    {
+        "max_pool2d_with_indices",
+        "max_pool3d_with_indices",
+        "avg_pool1d",
+        "avg_pool2d",
+        "avg_pool3d",
+        "_adaptive_avg_pool2d",
+        "_adaptive_avg_pool3d",
+        "adaptive_avg_pool2d",
+        "mean",
+        "amax",
+        "max",
+    }
+)
 _HANDED_ON = frozenset({"view", "copy", "bias", "gain", "norm", "scale", "sum"})
 
 
@@ -70,11 +82,14 @@ def activated(trace: Trace, names: Iterable[str]) -> tuple[Activated, ...]:
             feds[key] = fed
     return tuple(
         Activated(
-            name=ops[0].name, ops=tuple(ops), fed=feds[key], units=len(_off(ops[0])),
+            name=ops[0].name,
+            ops=tuple(ops),
+            fed=feds[key],
+            units=len(_off(ops[0])),
             rows=sum(prod(trace.values[op.result].shape) // max(len(_off(op)), 1) for op in ops),
         )
         for key, ops in groups.items()
-    )  # fmt: skip
+    )
 
 
 def off_units(group: Activated) -> NDArray[np.bool_]:
@@ -90,28 +105,37 @@ def _off(op: Op) -> NDArray[np.bool_]:
 def feeding(trace: Trace, value: int) -> Fed:
     """Returns the layers whose results reach `value` through sums, norms, poolings and shape changes alone.
 
-    Noise, masks and other tensors that neither data nor parameters made end the way back: what stands behind them is
-    not what the layer alone gave.
+    None are returned where something else was computed from their results and put in on the way: that is a formula
+    (the divergence of a variational network, say), and no pre-activation. A skip connection comes from before the
+    layer. Noise, masks and other tensors that neither data nor parameters made end the way back: what stands behind
+    them is not what the layer alone gave.
     """
     weights: dict[str, None] = {}
     others: dict[str, None] = {}
+    results: set[int] = set()
+    ends: list[int] = []
     waiting, seen = [value], {value}
     while waiting:
-        op = trace.producer(waiting.pop(0))
+        index = waiting.pop(0)
+        op = trace.producer(index)
         if op is None:
             continue
-        made = [index for index in op.operands if not trace.values[index].from_data]
-        paths = [path for index in made for path in sorted(trace.values[index].parameters)]
+        made = [one for one in op.operands if not trace.values[one].from_data]
+        paths = [path for one in made for path in sorted(trace.values[one].parameters)]
         if op.kind == "linear" and op.weight:
+            results.add(index)
             weights[op.weight] = None
             others.update(dict.fromkeys(path for path in paths if path != op.weight))
             continue
         if not _hands_on(trace, op):
+            ends.append(index)
             continue
         others.update(dict.fromkeys(paths))
-        following = [index for index in trace.data_operands(op) if index not in seen]
+        following = [one for one in trace.data_operands(op) if one not in seen]
         waiting += following
         seen.update(following)
+    if ends and results & ancestors(trace, ends):
+        return Fed(weights=(), others=())
     return Fed(weights=tuple(weights), others=tuple(others))
 
 
@@ -143,7 +167,7 @@ def data_part(evidence: Evidence, group: Activated) -> float:
     sizes = [moments.rms for moments in found if moments is not None]
     if not sizes:
         return float("nan")
-    biases = sum(facts.rms**2 for facts in vectors(evidence, group.fed) if facts.role in ("bias", "norm_bias", "other"))
+    biases = sum(facts.rms**2 for facts in vectors(evidence, group.fed) if facts.role in ("bias", "norm bias", "other"))
     return sqrt(max(max(sizes) ** 2 - biases, 0.0))
 
 
@@ -168,7 +192,7 @@ def start_entries(evidence: Evidence, group: Activated, *, weights: str = "he_no
     matrices = (evidence.parameters.get(path) for path in group.fed.weights)
     entries = {facts.path: weights for facts in matrices if facts is not None and len(facts.shape) > 1}
     for facts in vectors(evidence, group.fed):
-        entries[facts.path] = "ones" if facts.role == "norm_gain" else "zeros"
+        entries[facts.path] = "ones" if facts.role in ("norm weight", "scale") else "zeros"
     return entries
 
 

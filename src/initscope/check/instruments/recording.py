@@ -22,8 +22,8 @@ from initscope.records.finding import Location
 
 Origin = Literal["input", "parameter", "buffer", "constant", "op"]
 MEASURED: frozenset[str] = frozenset({
-    "linear", "lookup", "matmul", "activation", "softmax", "norm", "bias", "gain", "sum", "product", "scale", "join", "reduce", "loss",
-    "other",
+    "linear", "lookup", "matmul", "activation", "softmax", "norm", "bias", "gain", "sum", "product", "scale",
+    "join", "reduce", "loss", "other",
 })  # fmt: skip
 """Kinds whose results are measured; views and copies have the statistics of what they were made from."""
 
@@ -143,9 +143,18 @@ class Recording:
         return made[0]
 
     def operator(
-        self, *, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], operands: tuple[int, ...], results: list[Tensor],
-        given: Tensor | None, module: str, place: Location | None, written: bool,
-    ) -> None:  # fmt: skip
+        self,
+        *,
+        name: str,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        operands: tuple[int, ...],
+        results: list[Tensor],
+        given: Tensor | None,
+        module: str,
+        place: Location | None,
+        written: bool,
+    ) -> None:
         """Enters one operator call and measures its results."""
         if name.rstrip("_") in FRESH:
             operands = ()
@@ -159,9 +168,18 @@ class Recording:
             self._overwritten(results, indices)
 
     def _derived(
-        self, results: Sequence[Tensor], name: str, operands: tuple[int, ...], kind: Kind, module: str, place: Location | None,
-        *, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None, given: Tensor | None = None,
-    ) -> list[int]:  # fmt: skip
+        self,
+        results: Sequence[Tensor],
+        name: str,
+        operands: tuple[int, ...],
+        kind: Kind,
+        module: str,
+        place: Location | None,
+        *,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        given: Tensor | None = None,
+    ) -> list[int]:
         number = len(self._ops)
         parents = [self._values[index] for index in operands]
         from_data = any(parent.from_data for parent in parents)
@@ -207,7 +225,7 @@ class Recording:
                 place=place,
                 in_loss=self.stage != "forward",
                 activity=self._activity(name, kind, numbers, given, results, indices) if from_data else None,
-            )  # fmt: skip
+            )
         )
         return indices
 
@@ -274,7 +292,7 @@ class Recording:
                 place=None,
                 in_loss=self.stage != "forward",
                 activity=None,
-            )  # fmt: skip
+            )
         )
         if value.from_data:
             self._waiting.append((weakref.ref(tensor), index))
@@ -289,8 +307,9 @@ class Recording:
                 continue
             value = self._values[index]
             value.requires_grad = True
-            if int(self._known.get(tensor, -1)) == index:
-                self._hooks.append(tensor.register_hook(self._gradient_hook(value)))
+            if self._known.get(tensor) == index:  # type: ignore[no-untyped-call]  # torch ships it without types
+                hook = tensor.register_hook(self._gradient_hook(value))  # type: ignore[no-untyped-call]  # as above
+                self._hooks.append(hook)
 
     def _gradient_hook(self, value: _Open) -> Any:
         def measure(gradient: Tensor | None) -> None:
@@ -338,7 +357,7 @@ def may_overlap(first: Tensor, second: Tensor) -> bool:
     """Returns False where two tensors of one storage surely share no entry: slices beside each other along one axis."""
     if first.stride() != second.stride() or first.ndim == 0:
         return True
-    distance = abs(first.storage_offset() - second.storage_offset())
+    distance = abs(int(first.storage_offset()) - int(second.storage_offset()))
     for axis, step in enumerate(first.stride()):
         if step and distance % step == 0 and distance // step:
             shift, others = distance // step, [one for number, one in enumerate(first.stride()) if number != axis]

@@ -72,7 +72,7 @@ def _in_series(trace: Trace, ops: list[Op]) -> Iterator[list[Op]]:
 
 
 def _between(trace: Trace, first: Op, second: Op) -> frozenset[object] | None:
-    """What `second` reads beside `first`'s result since then: values from before, cuts of them; None where not reached."""
+    """What `second` reads beside `first`'s result: values from before, cuts of them; None where it is not reached."""
     start, reached = first.result, False
     beside: set[object] = set()
     seen: set[int] = set()

@@ -16,10 +16,9 @@ from initscope.check.instruments.trace import Trace
 class RecurrentFacts:
     """Facts beside the rates; None where they make no sense.
 
-    radius       spectral radius of a square recurrent matrix, the largest decay of a diagonal one
-    gate_bias    mean over units of the biases that are added in the gate which keeps the state (LSTM: forget, GRU: update)
-    activation   name of the activation behind the weight
-    kind         "lstm", "gru", "rnn" for torch's own modules, else ""
+    radius       spectral radius of a square recurrent matrix, the largest decay of a diagonal one gate_bias    mean
+    over units of the biases that are added in the gate which keeps the state (LSTM: forget, GRU: update) activation
+    name of the activation behind the weight kind         "lstm", "gru", "rnn" for torch's own modules, else ""
     """
 
     radius: float | None
@@ -59,7 +58,10 @@ def cure(one: Recurrence, facts: RecurrentFacts) -> str:
         bias = f"model.{owner}.bias_ih{suffix}"
         return f"with torch.no_grad(): {bias}[len({bias}) // 3 : 2 * len({bias}) // 3] = 2.0  # update gates start open"
     if one.diagonal:
-        return f"nn.init.uniform_(model.{one.weight}, 0.9, 0.999)  # as decays; their logarithm, where that is what is stored"
+        return (
+            f"nn.init.uniform_(model.{one.weight}, 0.9, 0.999)  # as decays; their logarithm, "
+            "where that is what is stored"
+        )
     method = "identity" if facts.activation in ("relu", "clamp_min", "leaky_relu") else "orthogonal"
     return f'initscope.initialize(model, {{"{one.weight}": "{method}"}})'
 

@@ -1,4 +1,4 @@
-"""Which scheme a weight was drawn by: its variance against c / fan, for the fans it has and those it may be mistaken for."""
+"""Which scheme a weight was drawn by: its variance against c / fan, for its fans and those they are mistaken for."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from initscope.check.evidence import Evidence
+from initscope.check.evidence import Builds, Evidence
 from initscope.check.instruments.graph import layers
 from initscope.check.instruments.trace import Op, Trace
 
@@ -56,15 +56,28 @@ def drawn_weights(evidence: Evidence) -> Iterator[Drawn]:
     if not isinstance(trace, Trace):
         return
     held, seen = dict(evidence.model.named_parameters()), set[str]()
-    fixed = evidence.builds.equal_in_seeds if evidence.builds else frozenset()
+    fixed = evidence.builds.equal_in_seeds if isinstance(evidence.builds, Builds) else frozenset()
     for layer in layers(trace):
         values = held.get(layer.weight)
-        if values is None or layer.weight in seen or values.numel() < LEAST or layer.weight in fixed or values.ndim < 2:
+        if (
+            values is None
+            or _is_recurrent(evidence, layer.weight)
+            or layer.weight in seen
+            or values.numel() < LEAST
+            or layer.weight in fixed
+            or values.ndim < 2
+        ):
             continue
         seen.add(layer.weight)
         found = _drawn(trace, layer.op, layer.weight, values.detach())
         if found is not None:
             yield found
+
+
+def _is_recurrent(evidence: Evidence, weight: str) -> bool:
+    """Whether a recurrent module of torch's owns it: those draw all their weights by the width of the state."""
+    owner = evidence.model.get_submodule(weight.rpartition(".")[0])
+    return isinstance(owner, nn.RNNBase | nn.RNNCellBase)
 
 
 def _drawn(trace: Trace, op: Op, weight: str, values: Tensor) -> Drawn | None:
@@ -80,9 +93,15 @@ def _drawn(trace: Trace, op: Op, weight: str, values: Tensor) -> Drawn | None:
         return None
     fan_in, fan_out, wrong, first = fans
     return Drawn(
-        weight=weight, op=op, variance=variance, error=math.sqrt(max(kurtosis - 1, 0.2) / flat.numel()), fan_in=fan_in,
-        fan_out=fan_out, wrong={name: fan for name, fan in wrong.items() if fan > 0}, stored_first=first,
-    )  # fmt: skip
+        weight=weight,
+        op=op,
+        variance=variance,
+        error=math.sqrt(max(kurtosis - 1, 0.2) / flat.numel()),
+        fan_in=fan_in,
+        fan_out=fan_out,
+        wrong={name: fan for name, fan in wrong.items() if fan > 0},
+        stored_first=first,
+    )
 
 
 _Fans = tuple[float, float, dict[str, float], bool]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -39,7 +40,8 @@ class Spectrum:
 def stable_rank(matrix: Tensor) -> float:
     """Returns the sum of squared singular values over the largest one; NaN for a zero matrix.
 
-    The largest singular value by twenty steps of power iteration in float64 from a fixed start: never above the true one.
+    The largest singular value by twenty steps of power iteration in float64 from a fixed start: never above the true
+    one.
     """
     with torch.no_grad():
         held = matrix.double()
@@ -58,7 +60,7 @@ def stable_rank(matrix: Tensor) -> float:
 
 
 def single(evidence: Evidence) -> Iterator[Spectrum]:
-    """Yields the spectrum of every trainable matrix or kernel (flattened to two axes) in a chain between first and head."""
+    """Yields the spectrum of every trainable matrix or kernel (as a matrix) in a chain between first layer and head."""
     held, seen = dict(evidence.model.named_parameters()), set[str]()
     for station in _inner(evidence):
         weight = station.op.weight
@@ -72,9 +74,9 @@ def single(evidence: Evidence) -> Iterator[Spectrum]:
 
 
 def products(evidence: Evidence) -> Iterator[Spectrum]:
-    """Yields the spectrum of the product of the matrices along each chain without norms and skips, first and head too.
+    """Yields the spectrum of the product of the matrices along each chain with nothing between layers but shifts.
 
-    Activations are left out: the product is that of the linear parts.
+    Where an activation stands between, the slopes decide and no product of weights tells the Jacobian.
     """
     trace = evidence.trace
     if not isinstance(trace, Trace):
@@ -82,7 +84,7 @@ def products(evidence: Evidence) -> Iterator[Spectrum]:
     held, seen = dict(evidence.model.named_parameters()), set[int]()
     for head in heads(evidence):
         stations = head.fed_by.chain()
-        if head.fed_by.value in seen or any(one.kind != "layer" for one in stations):
+        if head.fed_by.value in seen or not _is_linear(trace, stations):
             continue
         seen.add(head.fed_by.value)
         matrices = [_oriented(trace, one, held.get(one.op.weight)) for one in stations]
@@ -95,7 +97,26 @@ def products(evidence: Evidence) -> Iterator[Spectrum]:
             product = product / product.abs().max().clamp_min(1e-300)
         side = min(min(one.shape) for one in kept)
         slim = sum(1.0 / one.shape[0] for one in kept)
-        yield Spectrum(weights=tuple(one.op.weight for one in stations), rank=stable_rank(product), side=side, slimness=slim)
+        yield Spectrum(
+            weights=tuple(one.op.weight for one in stations), rank=stable_rank(product), side=side, slimness=slim
+        )
+
+
+def _is_linear(trace: Trace, stations: tuple[Station, ...]) -> bool:
+    return all(one.kind == "layer" for one in stations) and all(
+        _follows(trace, first, second) for first, second in pairwise(stations)
+    )
+
+
+def _follows(trace: Trace, first: Station, second: Station) -> bool:
+    """Whether the second layer reads the first one's result, at most shifted, reshaped or multiplied by a number."""
+    current = trace.data_operands(second.op)[0]
+    while current not in first.op.results:
+        made = trace.producer(current)
+        if made is None or made.kind not in ("view", "copy", "scale", "bias"):
+            return False
+        current = trace.data_operands(made)[0]
+    return True
 
 
 def _oriented(trace: Trace, station: Station, values: Tensor | None) -> Tensor | None:

@@ -7,13 +7,19 @@ from collections.abc import Iterable
 from initscope.check.evidence import ParameterFacts
 
 _METHODS = {
-    "weight": "he_normal", "bias": "zeros", "embedding": "normal(std=0.02)", "norm weight": "ones", "norm bias": "zeros",
-    "norm_gain": "ones", "norm_bias": "zeros",
-}  # fmt: skip
+    "weight": "he_normal",
+    "bias": "zeros",
+    "embedding": "normal(std=0.02)",
+    "norm weight": "ones",
+    "norm bias": "zeros",
+    "norm_gain": "ones",
+    "norm_bias": "zeros",
+}
 
 
 def starting_cure(facts: Iterable[ParameterFacts]) -> str:
-    """Returns code that draws these parameters (and buffers) anew: one `initscope.initialize` call where their layer is known."""
+    """Returns code that draws these parameters (and buffers) anew: one `initscope.initialize` call where their layer "
+    "is known."""
     known: list[str] = []
     others: list[str] = []
     for one in facts:

@@ -72,7 +72,7 @@ class Subject:
 
     @staticmethod
     def as_training(model: nn.Module) -> None:
-        """Puts a model in evaluation mode as a whole into training mode; one in training mode stays as its parts are."""
+        """Puts a model in evaluation mode as a whole into training mode; another stays as its parts are."""
         if not model.training:
             model.train()
             for module in model.modules():

@@ -78,7 +78,8 @@ def _sampled(slices: Tensor) -> NDArray[np.float64]:
     if slices.ndim == 1:
         return slices.double().cpu().numpy()[:, None]
     places = [torch.randint(0, size, (SAMPLED,), generator=generator).to(slices.device) for size in slices.shape[1:]]
-    picked = slices[(slice(None), *places)].double().cpu()
+    flat = slices[(slice(None), *places)]  # type: ignore[index]  # one index tensor for each axis but the first
+    picked = flat.double().cpu()
     found: NDArray[np.float64] = (picked @ _directions(SAMPLED)).numpy()
     return found
 
@@ -87,7 +88,7 @@ def _projected(slices: Tensor, wanted: Tensor, length: int) -> NDArray[np.float6
     """Two fixed random projections of the whole of the wanted slices, Float64 "slice 2", some at a time."""
     directions = _directions(length).to(slices.device)
     rows = max(1, CHUNK // max(length, 1))
-    parts = [slices[some].reshape(len(some), -1).double() @ directions for some in wanted.split(rows)]
+    parts = [slices[some].reshape(len(some), -1).double() @ directions for some in torch.split(wanted, rows)]
     found: NDArray[np.float64] = torch.cat(parts).cpu().numpy()
     return found
 
@@ -133,7 +134,7 @@ def fingerprint(tensor: Tensor) -> int:
         head = f"{tuple(plain.shape)} {plain.dtype}".encode()
         raw = plain.contiguous().reshape(-1).view(torch.uint8).cpu().numpy()
         return int.from_bytes(
-            blake2b(memoryview(raw), digest_size=8, key=blake2b(head, digest_size=16).digest()).digest(), "big"
+            blake2b(raw.data, digest_size=8, key=blake2b(head, digest_size=16).digest()).digest(), "big"
         )
 
 

@@ -23,7 +23,7 @@ matmul      data times data (attention scores)
 activation  an elementwise nonlinearity;  softmax  along one axis;  norm  layer, batch, group, RMS normalisation kernels
 bias, gain  data plus, or times, something made of parameters alone
 sum, product  data with data, elementwise (subtraction, division too);  scale  data with a constant
-join        concatenation;  reduce  mean, sum, pooling;  view  shape changes and slices;  copy  clone, casts, in-place fills
+join        concatenation;  reduce  mean, sum, pooling;  view  shapes, slices;  copy  clone, casts, in-place fills
 loss        a loss kernel;  other  anything else
 """
 
@@ -79,9 +79,9 @@ class Value:
 
     origin        "input", "parameter", "buffer", "constant", or "op" (then `op` is the index of its producer)
     path          of a parameter or buffer, its name; of an input, its position or keyword
-    from_data     whether the inputs can change it;  parameters  where they cannot: the parameters it is made of
+    from_data     whether the inputs can change it;  parameters  where they cannot: those it is made of
     requires_grad whether it stood in the graph
-    sample_axis, unit_axis   the axes of samples and units, None where not known (samples and positions may share one axis)
+    sample_axis, unit_axis   the axes of samples (perhaps with positions) and of units, None where not known
     forward, backward   statistics of it, and of the loss's gradient with respect to it; None where not measured
     output        part of what the model returned
     """
@@ -106,7 +106,7 @@ class Value:
 class Op:
     """One operator call.
 
-    name      torch's name without namespace and overload ("addmm", "relu", "native_layer_norm"); an in-place one without
+    name      torch's name without namespace and overload ("addmm", "native_layer_norm"); an in-place one without
               its trailing underscore
     operands  indices of the tensor arguments, in order;  results  of the tensors it gave
     numbers   its plain number arguments, in order, and `named` those given by keyword

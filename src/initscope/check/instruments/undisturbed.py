@@ -49,8 +49,8 @@ def _as_written(model: nn.Module) -> Iterator[None]:
             warnings.simplefilter("ignore")
             stack.enter_context(sdpa_kernel(SDPBackend.MATH))
             if recurrent:
-                stack.enter_context(torch.backends.mkldnn.flags(enabled=False))  # type: ignore[no-untyped-call]
-                stack.enter_context(torch.backends.cudnn.flags(enabled=False))  # type: ignore[no-untyped-call]
+                stack.enter_context(torch.backends.mkldnn.flags(enabled=False))
+                stack.enter_context(torch.backends.cudnn.flags(enabled=False))
         if "torch._dynamo" in sys.modules:
             stack.enter_context(torch.compiler.set_stance("force_eager"))
         yield
@@ -84,7 +84,7 @@ class _Kept:
 
 
 def _has_values(tensor: Tensor) -> bool:
-    lazy = isinstance(tensor, nn.parameter.UninitializedTensorMixin)
+    lazy = nn.parameter.is_lazy(tensor)
     return not lazy and not tensor.is_meta and tensor.layout == torch.strided
 
 

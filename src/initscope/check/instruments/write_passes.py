@@ -16,7 +16,7 @@ from initscope.check.instruments.writes import replaces_values
 Law = Literal["constant", "random", "shaped", "unknown"]
 """What a write left: one number; draws; values that are neither (a table, a copy); not measured."""
 
-FAR = 3.0
+FAR = 2.0
 """Ratio of standard deviations from which two random laws are another start."""
 
 
@@ -24,8 +24,8 @@ FAR = 3.0
 class Undone:
     """A user's write whose values a later one replaced: `early`, `late`, and in what they differ.
 
-    `early_line`, `late_line` are the parts of the call chains that tell them apart, innermost first; `others` are tensors
-    that the late line wrote and the early one did not.
+    `early_line`, `late_line` are the parts of the call chains that tell them apart, innermost first; `others` are
+    tensors that the late line wrote and the early one did not.
     """
 
     path: str
@@ -67,8 +67,9 @@ class Passes:
         modules = dict(self.model.named_modules(remove_duplicate=False))
         return {
             path: (type(modules.get(path.rpartition(".")[0], self.model)), path.rpartition(".")[2])
-            for write in self.builds.writes for path in write.tensors
-        }  # fmt: skip
+            for write in self.builds.writes
+            for path in write.tensors
+        }
 
     def kind(self, path: str) -> tuple[type, str]:
         """Returns the class that owns a tensor, and the tensor's own name there."""
@@ -93,24 +94,32 @@ class Passes:
         for path, writes in self.by_tensor.items():
             if path not in self.facts or self.facts[path].buffer:
                 continue
-            last = next((n for n in reversed(range(len(writes))) if writes[n].whole and replaces_values(writes[n])), None)
-            if last is None or not writes[last].site or any(replaces_values(one) and not one.framework for one in writes[last + 1 :]):
+            last = next(
+                (n for n in reversed(range(len(writes))) if writes[n].whole and replaces_values(writes[n])), None
+            )
+            if (
+                last is None
+                or not writes[last].site
+                or any(replaces_values(one) and not one.framework for one in writes[last + 1 :])
+            ):
                 continue
             late = writes[last]
             for early in writes[:last]:
-                if not early.framework and early.site and early.site != late.site and replaces_values(early):
+                if not early.framework and early.site and early.site != late.site:
                     length = _apart(early.site, late.site)
                     lines = early.site[:length], late.site[:length]
                     others = tuple(sorted(self.covered(lines[1]) - self.covered(lines[0])))
-                    yield Undone(path=path, early=early, late=late, early_line=lines[0], late_line=lines[1], others=others)
+                    yield Undone(
+                        path=path, early=early, late=late, early_line=lines[0], late_line=lines[1], others=others
+                    )
 
 
 def differs(early: Write, late: Write, *, shape: tuple[int, ...]) -> bool:
-    """Returns whether what two writes left is another start: a constant or a table in place of draws, or the reverse, another
-    constant, or random laws whose deviations differ by a factor of three and more.
+    """Returns whether what two writes left is another start: a constant or a table in place of draws, or the reverse,
+    another constant, or random laws whose deviations differ by a factor of two and more.
 
-    Biases that were drawn around zero and are zero now, constants that give way to draws in a matrix, and rows of zeros in a
-    table are not.
+    Biases that were drawn around zero and are zero now, constants that give way to draws in a matrix, and rows of
+    zeros in a table are not.
     """
     before, after = law_of(early), law_of(late)
     if "unknown" in (before, after):

@@ -18,15 +18,16 @@ class BackSignalFades(Rule):
 
     Why it is bad
 
-    The layers near the input get no gradient worth the name: they keep the values they were drawn with, and the rest learns
-    from random features.
+    The layers near the input get no gradient worth the name: they keep the values they were drawn with, and the rest
+    learns from random features.
 
     Criterion
 
-    The back-signal is the root mean square of the loss's gradient with respect to pre-activations (never to weights). Along
-    the chain that feeds a head its ratio, first layer over last, is counted in decades; behind normalisations only values
-    that they give back are compared, poolings and attention count nothing. Error from 6 decades lost, warning from 3.3, or
-    from 2.3 at 0.7 and more a layer. Sound networks of the calibration lose at most 2.1, broken ones 3 to 11.
+    The back-signal is the root mean square of the loss's gradient with respect to pre-activations (never to weights).
+    Along the chain that feeds a head its ratio, first layer over last, is counted in decades; behind normalisations
+    only values that they give back are compared, poolings and attention count nothing. Error from 6 decades lost,
+    warning from 3.3, or from 2.3 at 0.7 and more a layer. Sound networks of the calibration lose at most 2.1, broken
+    ones 3 to 11.
 
     When it is fine
 
@@ -68,12 +69,15 @@ class BackSignalFades(Rule):
                 f"{change.layers} layers ({10**change.rate:.2g} a layer): the first layers hardly learn",
                 where=change.names[:8],
                 evidence={
-                    "decades": round(change.decades, 3), "decades_per_layer": round(change.rate, 4), "layers": change.layers,
-                    "steepest": change.names[0], "depth_budget": round(depth_budget(change.rate), 1),
+                    "decades": round(change.decades, 3),
+                    "decades_per_layer": round(change.rate, 4),
+                    "layers": change.layers,
+                    "steepest": change.names[0],
+                    "depth_budget": round(depth_budget(change.rate), 1),
                     "margin_log10": round(FADED - change.decades, 3),
                 },
                 fix=cure(evidence, change.stations),
                 severity=severity,
                 confidence=f"{-change.decades:.1f} decades lost, sound networks lose at most 2.1",
                 location=evidence.locate(change.names[0]),
-            )  # fmt: skip
+            )

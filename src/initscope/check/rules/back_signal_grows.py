@@ -18,21 +18,22 @@ class BackSignalGrows(Rule):
 
     Why it is bad
 
-    A step that suits the last layers throws the first ones off; a step that suits the first leaves the last where they are.
-    Saturated tanh and sine layers do this while the signal itself stays bounded: the network starts chaotic.
+    A step that suits the last layers throws the first ones off; a step that suits the first leaves the last where
+    they are. Saturated tanh and sine layers do this while the signal itself stays bounded: the network starts
+    chaotic.
 
     Criterion
 
-    The back-signal is the root mean square of the loss's gradient with respect to pre-activations (never to weights). Along
-    the chain that feeds a head its ratio, first layer over last, is counted in decades; behind normalisations only values
-    that they give back are compared, poolings and attention count nothing. Error from 4.5 decades gained, warning from 2.5.
-    Sound networks of the calibration gain at most 2.2 (a batch-normalised network of 43 convolutions in series), broken
-    ones 2.5 to 15.
+    The back-signal is the root mean square of the loss's gradient with respect to pre-activations (never to weights).
+    Along the chain that feeds a head its ratio, first layer over last, is counted in decades; behind normalisations
+    only values that they give back are compared, poolings and attention count nothing. Error from 4.5 decades gained,
+    warning from 2.5. Sound networks of the calibration gain at most 2.2 (a batch-normalised network of 43
+    convolutions in series), broken ones 2.5 to 15.
 
     When it is fine
 
-    Normalised networks of usual depth without skips gain a little in every layer. Where the signal grows too, the cause is
-    signal-grows and this finding is left out.
+    Normalised networks of usual depth without skips gain a little in every layer. Where the signal grows too, the
+    cause is signal-grows and this finding is left out.
 
     Example
 
@@ -50,8 +51,8 @@ class BackSignalGrows(Rule):
 
     References
 
-    Schoenholz, Gilmer, Ganguli, Sohl-Dickstein, ICLR 2017; Yang, Pennington, Rao, Sohl-Dickstein, Schoenholz, ICLR 2019 (batch
-    normalisation without skips).
+    Schoenholz, Gilmer, Ganguli, Sohl-Dickstein, ICLR 2017; Yang, Pennington, Rao, Sohl-Dickstein, Schoenholz, ICLR
+    2019 (batch normalisation without skips).
     """
 
     code = "INI304"
@@ -59,7 +60,14 @@ class BackSignalGrows(Rule):
     gravest = "error"
     needs = ("capture", "gradients")
     basis = "ratio"
-    requires = ("signal-grows", "residual-unscaled", "recurrent-blow-up", "sine-frequency", "non-finite", "uninitialised")
+    requires = (
+        "signal-grows",
+        "residual-unscaled",
+        "recurrent-blow-up",
+        "sine-frequency",
+        "non-finite",
+        "uninitialised",
+    )
 
     def judge(self, evidence: Evidence) -> Iterable[Finding]:
         """Yields one finding for each chain whose gradient grows on the way back."""
@@ -69,10 +77,13 @@ class BackSignalGrows(Rule):
                 continue
             yield self.finding(
                 f"from the head back to {change.names[-1]} the gradient grows by {change.decades:.1f} decades over "
-                f"{change.layers} layers ({10**change.rate:.2g} a layer): no step size suits the first and the last layers",
+                f"{change.layers} layers ({10**change.rate:.2g} a layer): no step size suits the "
+                "first and the last layers",
                 where=change.names[:8],
                 evidence={
-                    "decades": round(change.decades, 3), "decades_per_layer": round(change.rate, 4), "layers": change.layers,
+                    "decades": round(change.decades, 3),
+                    "decades_per_layer": round(change.rate, 4),
+                    "layers": change.layers,
                     "steepest": change.names[0],
                     "margin_log10": round(change.decades - BACK_GROWN, 3),
                 },
@@ -80,7 +91,7 @@ class BackSignalGrows(Rule):
                 severity=severity,
                 confidence=f"{change.decades:.1f} decades gained, sound networks gain at most 2.2",
                 location=evidence.locate(change.names[0]),
-            )  # fmt: skip
+            )
 
 
 def _cure(evidence: Evidence, change: ChainChange) -> str:

@@ -7,6 +7,7 @@ from math import ceil, exp, isfinite, log, log1p
 
 from initscope.check.evidence import Evidence
 from initscope.check.instruments.logits import Logits, loss_logits
+from initscope.check.instruments.output_bias import head_of
 from initscope.check.instruments.trace import Op, Trace
 from initscope.check.rule import Rule, register
 from initscope.records.finding import Finding
@@ -22,17 +23,17 @@ class BoundedLogits(Rule):
 
     Why it is bad
 
-    Cosines lie between -1 and 1, and so does a tanh. A softmax of such logits gives the right class e^2 times the share of
-    a wrong one at best; with a hundred classes that is 7 %. The loss stops at a floor, and the gradient of samples that are
-    right already never ends.
+    Cosines lie between -1 and 1, and so does a tanh. A softmax of such logits gives the right class e^2 times the
+    share of a wrong one at best; with a hundred classes that is 7 %. The loss stops at a floor, and the gradient of
+    samples that are right already never ends.
 
     Criterion
 
     A fact, read from the operators: the logits of the loss are a tanh, or products of vectors of length one, times a
     constant s. Cosines of C balanced classes can stand at most s C / (C - 1) apart (a simplex), a tanh 2 s. The least
-    loss that is left, ln(1 + (C - 1) e^-gap), is a tenth of ln C and more. Where samples are told apart within the batch
-    (both vectors come from data) temperatures up to 0.7 are in use; only s below 1.5 counts, a temperature forgotten.
-    Sound networks of the calibration have a floor of 0.1 % of chance, broken ones 37 % and more.
+    loss that is left, ln(1 + (C - 1) e^-gap), is a tenth of ln C and more. Where samples are told apart within the
+    batch (both vectors come from data) temperatures up to 0.7 are in use; only s below 1.5 counts, a temperature
+    forgotten. Sound networks of the calibration have a floor of 0.1 % of chance, broken ones 37 % and more.
 
     When it is fine
 
@@ -68,7 +69,12 @@ class BoundedLogits(Rule):
         seen = set()
         for logits in loss_logits(trace):
             maker = logits.maker
-            if maker is None or logits.form not in ("tanh", "cosine") or not isfinite(logits.scale) or logits.classes < 2:
+            if (
+                maker is None
+                or logits.form not in ("tanh", "cosine")
+                or not isfinite(logits.scale)
+                or logits.classes < 2
+            ):
                 continue
             floor, chance = _floor(logits), log(logits.classes)
             narrow = logits.scale < BARE if logits.paired else floor >= SHARE * chance
@@ -85,16 +91,18 @@ class BoundedLogits(Rule):
         wanted = ceil(log(logits.classes)) + 5
         if logits.learned:
             message = (
-                f"the logits are {what} times a learnable scale that starts at {logits.scale:.3g}: until it grows the loss cannot "
-                f"fall below {floor:.3g} (chance {chance:.3g})"
+                f"the logits are {what} times a learnable scale that starts at {logits.scale:.3g}: until it grows "
+                f"the loss cannot fall below {floor:.3g} (chance {chance:.3g})"
             )
         else:
             message = (
-                f"the logits of {logits.classes} classes are {what} times {logits.scale:.3g}: the loss cannot fall below {floor:.3g}, "
-                f"{floor / chance:.0%} of chance"
+                f"the logits of {logits.classes} classes are {what} times {logits.scale:.3g}: "
+                f"the loss cannot fall below {floor:.3g}, {floor / chance:.0%} of chance"
             )
         line = f" in line {maker.place.line} of {maker.place.file}" if maker.place else ""
-        if logits.form == "tanh":
+        if logits.learned:
+            fix = f"nothing to do; a scale that starts at {wanted} saves the steps in which it grows"
+        elif logits.form == "tanh":
             fix = f"remove the tanh in front of the loss{line}"
         elif logits.paired:
             fix = f"divide the cosines{line} by a temperature: logits = cosines / 0.07"
@@ -104,13 +112,20 @@ class BoundedLogits(Rule):
                 f"self.log_scale.exp() with self.log_scale = nn.Parameter(torch.tensor({log(wanted):.4g}))"
             )
         return self.finding(
-            message, where=where,
+            message,
+            where=where,
             evidence={
-                "classes": logits.classes, "scale": logits.scale, "floor": floor, "chance": chance, "share": floor / chance,
+                "classes": logits.classes,
+                "scale": logits.scale,
+                "floor": floor,
+                "chance": chance,
+                "share": floor / chance,
                 "wanted_scale": wanted,
             },
-            fix=fix, severity="info" if logits.learned else "warn", location=maker.place or evidence.locate(where[0]),
-        )  # fmt: skip
+            fix=fix,
+            severity="info" if logits.learned else "warn",
+            location=maker.place or evidence.locate(where[0]),
+        )
 
 
 def _floor(logits: Logits) -> float:
@@ -122,7 +137,8 @@ def _floor(logits: Logits) -> float:
 
 
 def _where(evidence: Evidence, trace: Trace, maker: Op) -> tuple[str, ...]:
-    if maker.weight:
-        return (maker.weight,)
+    """The parameters that the bounded numbers are made of, else the module at work, else the last layer's."""
     made = sorted({path for index in maker.operands for path in trace.values[index].parameters})
-    return tuple(made) or (maker.module or f"({type(evidence.model).__name__})",)
+    if maker.weight or made:
+        return tuple(dict.fromkeys([*([maker.weight] if maker.weight else []), *made]))
+    return (maker.module,) if maker.module else head_of(evidence).places(evidence)

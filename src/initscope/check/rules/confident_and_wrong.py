@@ -8,7 +8,9 @@ from math import isfinite, log10
 from scipy import stats
 
 from initscope.check.evidence import Chance, Evidence
+from initscope.check.instruments.logits import loss_logits
 from initscope.check.instruments.output_bias import head_of
+from initscope.check.instruments.trace import Trace
 from initscope.check.rule import Rule, register
 from initscope.check.rules.initial_loss import head_form
 from initscope.records.finding import Finding
@@ -28,9 +30,9 @@ class ConfidentAndWrong(Rule):
 
     Criterion
 
-    The mean largest probability exceeds the share of right answers by more than 0.5, and the hypothesis that the network
-    is as often right as it says (a binomial with that probability) is rejected at 1e-6. Sound networks of the calibration
-    differ by 0.43 at most, broken ones by 0.6 and more.
+    The mean largest probability exceeds the share of right answers by more than 0.5, and the hypothesis that the
+    network is as often right as it says (a binomial with that probability) is rejected at 1e-6. Sound networks of the
+    calibration differ by 0.43 at most, broken ones by 0.6 and more.
 
     When it is fine
 
@@ -58,7 +60,15 @@ class ConfidentAndWrong(Rule):
     gravest = "warn"
     needs = ("capture", "loss", "chance")
     basis = "statistical"
-    requires = ("non-finite", "uninitialised", "initial-loss", "tied-scale", "signal-grows", "residual-unscaled", "input-scale")
+    requires = (
+        "non-finite",
+        "uninitialised",
+        "initial-loss",
+        "tied-scale",
+        "signal-grows",
+        "residual-unscaled",
+        "input-scale",
+    )
     data_dependent = True
 
     def judge(self, evidence: Evidence) -> Iterable[Finding]:
@@ -68,6 +78,8 @@ class ConfidentAndWrong(Rule):
         sure, right, count = chance.confidence, chance.accuracy, chance.n_targets
         if evidence.loss_kind not in ("cross_entropy", "nll") or not (isfinite(sure) and isfinite(right)) or count < 8:
             return
+        if not evidence_of_logits(evidence):
+            return
         rejected = float(stats.binom.cdf(round(right * count), count, min(sure, 1 - 1e-9)))
         if sure - right <= MARGIN or rejected >= LEVEL:
             return
@@ -75,9 +87,12 @@ class ConfidentAndWrong(Rule):
         head = head_of(evidence)
         facts = evidence.parameters.get(head.weight)
         smaller = f'"normal(std={facts.std / 10:.2g})"' if facts is not None else '"normal(std=0.02)"'
+        cure = (
+            f'initscope.initialize(model, {{"{head.weight}": {smaller}}})' if head.weight else "divide the logits by 10"
+        )
         yield self.finding(
-            f"the network gives its answers {sure:.0%} on average and is right in {right:.0%} of {count} cases: its logits are "
-            f"far too large{', as scaled cosines and distances are by design' if designed else ''}",
+            f"the network gives its answers {sure:.0%} on average and is right in {right:.0%} of {count} cases: "
+            f"its logits are far too large{', as scaled cosines and distances are by design' if designed else ''}",
             where=head.places(evidence),
             evidence={
                 "confidence": sure,
@@ -87,7 +102,7 @@ class ConfidentAndWrong(Rule):
                 "classes": chance.classes,
                 "margin_log10": round(log10((sure - right) / MARGIN), 4),
             },
-            fix=f'initscope.initialize(model, {{"{head.weight}": {smaller}}})' if head.weight else "divide the logits by 10",
+            fix="nothing to do" if designed else cure,
             severity="info" if designed else "warn",
             confidence=f"p = {rejected:.1g} that it is as often right as it says",
             location=evidence.locate(head.weight or head.bias),
@@ -96,3 +111,16 @@ class ConfidentAndWrong(Rule):
     def silenced_by(self, finding: Finding, cause: Finding) -> bool:
         """Whatever makes the loss start too high makes the network sure."""
         return True
+
+
+def evidence_of_logits(evidence: Evidence) -> bool:
+    """Returns whether the answers are shares of a softmax, and not those of a table that reads and answers at once.
+
+    Negative log-likelihood of what is no log-probability has none; a table that is both embedding and output starts by
+    giving back what it read (see tied-scale).
+    """
+    trace = evidence.trace
+    if not isinstance(trace, Trace) or not loss_logits(trace):
+        return False
+    tables = {op.weight for op in trace.forward_ops("lookup")}
+    return head_of(evidence).weight not in tables - {""}

@@ -99,13 +99,18 @@ class DeadUnits(Rule):
             f"(at most half by chance, p = {chance:.1g}): the layer is {group.units - off} units wide",
             where=group.where,
             evidence={
-                "units": group.units, "off": off, "share": round(off / group.units, 4), "p": chance, "rows": group.rows,
-                "pre_activation_mean": mean, "margin_log10": round(log10(off / group.units / SHARE), 4),
+                "units": group.units,
+                "off": off,
+                "share": round(off / group.units, 4),
+                "p": chance,
+                "rows": group.rows,
+                "pre_activation_mean": mean,
+                "margin_log10": round(log10(off / group.units / SHARE), 4),
             },
             fix=call_text(start_entries(evidence, group)),
             confidence=f"p = {chance:.1g} against a half, Holm over all layers at {LEVEL:g}",
             location=evidence.locate(group.fed.weights[0]),
-        )  # fmt: skip
+        )
 
     def silenced_by(self, finding: Finding, cause: Finding) -> bool:
         """A layer that is off as a whole, or an exploding stream, explains what stands behind it; all do."""

@@ -18,15 +18,15 @@ class DoubleActivation(Rule):
 
     Why it is bad
 
-    Cross-entropy takes a softmax of what it is given, binary cross-entropy with logits a sigmoid. A second one in front
-    keeps the logits between 0 and 1: no class can get more than e / (e + C - 1), no probability fall below one half, the
-    loss stays above a floor and the gradient is a fraction of what it should be.
+    Cross-entropy takes a softmax of what it is given, binary cross-entropy with logits a sigmoid. A second one in
+    front keeps the logits between 0 and 1: no class can get more than e / (e + C - 1), no probability fall below one
+    half, the loss stays above a floor and the gradient is a fraction of what it should be.
 
     Criterion
 
-    A fact, read from the operators: the value that the loss's log-softmax (or binary cross-entropy with logits) reads was
-    made by a softmax or sigmoid, with nothing but changes of shape in between; a softmax written out as exp(x) over its sum
-    counts. A log-softmax before a cross-entropy changes nothing and is an info.
+    A fact, read from the operators: the value that the loss's log-softmax (or binary cross-entropy with logits) reads
+    was made by a softmax or sigmoid, with nothing but changes of shape in between; a softmax written out as exp(x)
+    over its sum counts. A log-softmax before a cross-entropy changes nothing and is an info.
 
     When it is fine
 
@@ -75,6 +75,7 @@ class DoubleActivation(Rule):
         floor = lowest_loss(logits.classes, 1.0, binary=logits.binary)
         chance = log(2) if logits.binary else log(logits.classes)
         line = maker.place
+        place = f" in line {line.line} of {line.file}" if line else ""
         where = maker.module or f"({type(evidence.model).__name__})"
         if logits.binary:
             instead = "or use F.binary_cross_entropy"
@@ -83,18 +84,24 @@ class DoubleActivation(Rule):
         else:
             instead = "or use F.binary_cross_entropy with one-hot targets"
         return self.finding(
-            f"{outer} is given the result of a {inner}: it applies its own, so the loss of {chance:.3g} at chance cannot fall "
-            f"below {floor:.3g}",
+            f"{outer} is given the result of a {inner}: it applies its own, so the loss of {chance:.3g} at chance "
+            f"cannot fall below {floor:.3g}",
             where=(where,),
-            evidence={"classes": logits.classes, "floor": floor, "chance": chance, "loss": _number(evidence.loss), "inner": inner},
-            fix=f"remove the {inner}{f' in line {line.line} of {line.file}' if line else ''} and return the logits, {instead}",
+            evidence={
+                "classes": logits.classes,
+                "floor": floor,
+                "chance": chance,
+                "loss": _number(evidence.loss),
+                "inner": inner,
+            },
+            fix=f"remove the {inner}{place} and return the logits, {instead}",
             location=line or evidence.locate(where),
         )
 
     def _harmless(self, evidence: Evidence, logits: Logits, maker: Op) -> Finding:
         where = maker.module or f"({type(evidence.model).__name__})"
         return self.finding(
-            "cross_entropy is given log-probabilities: a log-softmax of a log-softmax is itself, so this costs time and nothing else",
+            "cross_entropy is given log-probabilities: a log-softmax of a log-softmax is itself, so nothing is wrong",
             where=(where,),
             evidence={"classes": logits.classes},
             fix="remove the log_softmax, or use F.nll_loss",

@@ -26,24 +26,27 @@ NARROW = ("float16",)
 
 @register
 class DtypeHeadroom(Rule):
-    """Finds activations and gradients that come near the largest number of their type, or lie below its smallest normal one.
+    """Finds activations and gradients that come near the largest number of their type, or lie below its smallest
+    normal one.
 
     Why it is bad
 
-    float16 ends at 65504: a peak eight times below it overflows within the first hundreds of steps, and one overflow is an
-    infinite loss. At the other end, gradients below 6.1e-5 lose their bits one by one and become zero below 6e-8.
+    float16 ends at 65504: a peak eight times below it overflows within the first hundreds of steps, and one overflow
+    is an infinite loss. At the other end, gradients below 6.1e-5 lose their bits one by one and become zero below
+    6e-8.
 
     Criterion
 
-    Of every value in float16, bfloat16 or float32, forward and backward: the largest magnitude above one eighth of the
-    largest number is a warning, an overflow of float16 an error. In float16, more than four fifths of all
-    non-zero gradient entries below the smallest normal number are a warning (sound: at most 0.31, broken: 1.00). The sound float16 networks of the calibration peak at
-    0.002 of the largest number; broken ones at 0.22 and more.
+    Of every value in float16, bfloat16 or float32, forward and backward: the largest magnitude above one eighth of
+    the largest number is a warning, an overflow of float16 an error. In float16, more than four fifths of all
+    non-zero gradient entries below the smallest normal number are a warning (sound: at most 0.31, broken: 1.00). The
+    sound float16 networks of the calibration peak at 0.002 of the largest number; broken ones at 0.22 and more.
 
     When it is fine
 
-    Masks of -65504 or the like that are filled or added before a softmax do not count, nor does anything in a wider type.
-    Gradients that a loss scaler multiplies are out of sight here: with one in use, allow the rule for that reason.
+    Masks of -65504 or the like that are filled or added before a softmax do not count, nor does anything in a wider
+    type. Gradients that a loss scaler multiplies are out of sight here: with one in use, allow the rule for that
+    reason.
 
     Example
 
@@ -84,7 +87,9 @@ class DtypeHeadroom(Rule):
                 yield self._peaks(evidence, forward, "the result of {name} in {place} reaches", dtype)
             gradient = list(backward_peaks(trace, dtype, room=ROOM))
             if gradient and not forward and (dtype == "float16" or all(math.isfinite(one.peak) for one in gradient)):
-                yield self._peaks(evidence, gradient[::-1], "the gradient of what {name} gives in {place} reaches", dtype)
+                yield self._peaks(
+                    evidence, gradient[::-1], "the gradient of what {name} gives in {place} reaches", dtype
+                )
         if evidence.gradients is True and evidence.user_loss:
             yield from self._tiny(evidence, trace)
 
@@ -93,21 +98,29 @@ class DtypeHeadroom(Rule):
         worst = overflow[0] if overflow else max(peaks, key=lambda one: one.peak)
         op = worst.op
         place = (op.module if op is not None else "") or type(evidence.model).__name__
-        where = [*(one for one in ((op.module, op.weight) if op is not None else ()) if one)] or [f"({type(evidence.model).__name__})"]
+        where = [*(one for one in ((op.module, op.weight) if op is not None else ()) if one)] or [
+            f"({type(evidence.model).__name__})"
+        ]
         reached = "infinity" if overflow else f"{worst.peak:.3g}, {worst.share:.2g} of the largest number"
         means = "the type has overflowed" if overflow else "the first larger batch or step overflows"
         return self.finding(
-            f"{told.format(name=op.name if op is not None else 'an input', place=place)} {reached} in {dtype} ({worst.limit:.5g}): {means}",
+            f"{told.format(name=op.name if op is not None else 'an input', place=place)} {reached} in {dtype} "
+            f"({worst.limit:.5g}): {means}",
             where=where,
             evidence={
-                "dtype": dtype, "peak": worst.peak, "largest": worst.limit, "overflow": bool(overflow), "values": len(peaks),
+                "dtype": dtype,
+                "peak": worst.peak,
+                "largest": worst.limit,
+                "overflow": bool(overflow),
+                "values": len(peaks),
                 "margin_log10": round(math.log10(min(worst.share, 1.0) / ROOM), 3),
             },
-            fix="compute this operator in float32 (x.float() before, .to(x.dtype) after), or build the model in bfloat16; else make the "
+            fix="compute this operator in float32 (x.float() before, .to(x.dtype) after), or build the model "
+            "in bfloat16; else make the "
             f"weights or inputs before it {8 * min(worst.share, 1.0) / ROOM:.3g} times smaller",
             severity="error" if overflow else "warn",
             location=op.place if op is not None else None,
-        )  # fmt: skip
+        )
 
     def _tiny(self, evidence: Evidence, trace: Trace) -> Iterator[Finding]:
         for dtype in NARROW:
@@ -115,15 +128,27 @@ class DtypeHeadroom(Rule):
             if entries < FEW or share <= TINY:
                 continue
             low = sorted(
-                (one for one in trace.values if one.dtype == dtype and one.op is not None and one.backward is not None and one.backward.finite),
+                (
+                    one
+                    for one in trace.values
+                    if one.dtype == dtype and one.op is not None and one.backward is not None and one.backward.finite
+                ),
                 key=lambda one: -one.backward.tiny_share if one.backward is not None else 0.0,
             )
             op = trace.ops[low[0].op] if low and low[0].op is not None else None
             yield self.finding(
-                f"{share:.0%} of the {entries} non-zero gradient entries in {dtype} lie below its smallest normal number 6.1e-05: they lose "
+                f"{share:.0%} of the {entries} non-zero gradient entries in {dtype} lie below its smallest normal "
+                "number 6.1e-05: they lose "
                 "their bits, then vanish",
                 where=[(op.module if op is not None else "") or f"({type(evidence.model).__name__})"],
-                evidence={"dtype": dtype, "tiny_share": share, "entries": entries, "gradient_rms": rms, "margin_log10": round(math.log10(share / TINY), 3)},
-                fix="scale the loss (torch.amp.GradScaler with float32 weights), sum instead of mean over pixels or tokens, or use bfloat16",
+                evidence={
+                    "dtype": dtype,
+                    "tiny_share": share,
+                    "entries": entries,
+                    "gradient_rms": rms,
+                    "margin_log10": round(math.log10(share / TINY), 3),
+                },
+                fix="scale the loss (torch.amp.GradScaler with float32 weights), sum instead of mean over pixels "
+                "or tokens, or use bfloat16",
                 severity="warn",
             )

@@ -24,7 +24,8 @@ class FrozenRandom(Rule):
     Criterion
     Matrices with requires_grad False that differ between two builds under different seeds, so that they are drawn and
     not loaded. A warning where two and more such layers in series, or an embedding of the inputs, come before
-    everything that learns: each trainable layer is computed from each of them. An information otherwise.
+    everything that learns (biases, gains and prompts too), and what learns is one layer deep or gets fewer numbers than
+    the network does. An information otherwise.
 
     When it is fine
     Random features (one frozen layer), reservoirs (a frozen recurrent matrix), the base under adapters or LoRA,
@@ -85,7 +86,7 @@ def _is_backbone(evidence: Evidence, trace: Trace, drawn: frozenset[str]) -> boo
     """Whether everything that learns is computed from every random layer, and these are more than random features."""
     layers = [op for op in trace.forward_ops("linear", "lookup") if op.weight]
     random = [op for op in layers if op.weight in drawn]
-    learning = [op for op in layers if evidence.parameters[op.weight].trainable]
+    learning = [op for op in trace.forward_ops() if any(evidence.parameters[one].trainable for one in _read(trace, op))]
     if not random or not learning or _is_reservoir(trace, random):
         return False
     after = [descendants(trace, op.results) for op in random]
@@ -96,6 +97,11 @@ def _is_backbone(evidence: Evidence, trace: Trace, drawn: frozenset[str]) -> boo
     in_series = any(_follows(random, reached) for reached in after)
     deep = any(_follows(learning, descendants(trace, op.results)) for op in learning)
     return in_series and not (deep and _keeps_size(trace, learning, after))
+
+
+def _read(trace: Trace, op: Op) -> frozenset[str]:
+    """The parameters that an operator reads directly, or through others that read parameters alone."""
+    return frozenset(name for operand in op.operands for name in trace.values[operand].parameters)
 
 
 def _follows(ops: list[Op], reached: frozenset[int]) -> bool:

@@ -18,17 +18,18 @@ class InitLost(Rule):
 
     Why it is bad
 
-    Somebody wrote a line for these tensors alone: opened forget gates, zero branches, step sizes, a prior bias. The generic
-    pass that runs afterwards treats them as all the others, and the line has no effect. Nothing fails; the network is just
-    not the one that was meant.
+    Somebody wrote a line for these tensors alone: opened forget gates, zero branches, step sizes, a prior bias. The
+    generic pass that runs afterwards treats them as all the others, and the line has no effect. Nothing fails; the
+    network is just not the one that was meant.
 
     Criterion
 
-    From the log of all writes while the factory ran. An earlier write of the user's code (not torch's defaults) was replaced
-    as a whole by the last one, and a distinction went with it: among the tensors of the same kind (owner's class and name
-    there) the later line wrote all that the earlier one did and more; or it is a loop over several kinds that took zeros,
-    tables or a constant from one. And the start is another one: a constant or a table gave way to draws or to another
-    constant, draws to a constant (error), or the standard deviation changed by a factor of 3 and more (warning).
+    From the log of all writes while the factory ran. An earlier write of the user's code (not torch's defaults) was
+    replaced as a whole by the last one, and a distinction went with it: among the tensors of the same kind (owner's
+    class and name there) the later line wrote all that the earlier one did and more; or it is a loop over several
+    kinds that took zeros, tables or a constant from one. And the start is another one: a constant or a table gave way
+    to draws or to another constant, draws to a constant (error), or the standard deviation changed by a factor of 2
+    and more (warning).
 
     When it is fine
 
@@ -52,8 +53,8 @@ class InitLost(Rule):
 
     References
 
-    cosmos-predict2.5 pull request 15, LAVT-RIS issue 15, transformers issues 42418, 17370, 46620, mad-lab issue 3, zoology
-    issue 32, CCViM issue 6, fastai pull request 2090, mflux issue 739.
+    cosmos-predict2.5 pull request 15, LAVT-RIS issue 15, transformers issues 42418, 17370, 46620, mad-lab issue 3,
+    zoology issue 32, CCViM issue 6, fastai pull request 2090, mflux issue 739.
     """
 
     code = "INI701"
@@ -68,10 +69,10 @@ class InitLost(Rule):
         passes = Passes(builds=evidence.builds, model=evidence.model, facts=evidence.parameters)
         found: dict[tuple[tuple[str, ...], tuple[str, ...]], list[Undone]] = {}
         for one in passes.undone():
-            facts = evidence.parameters[one.path]
-            if differs(one.early, one.late, shape=facts.shape) and not _is_load(one.late, passes, one.late_line):
-                if _same_kind_lost(passes, one) or _one_kind_of_many(passes, one):
-                    found.setdefault((one.early_line, one.late_line), []).append(one)
+            shape = evidence.parameters[one.path].shape
+            lost = _same_kind_lost(passes, one) or _one_kind_of_many(passes, one)
+            if lost and differs(one.early, one.late, shape=shape) and not _is_load(one.late, passes, one.late_line):
+                found.setdefault((one.early_line, one.late_line), []).append(one)
         for group in found.values():
             yield self._told(evidence, group)
 
@@ -84,17 +85,25 @@ class InitLost(Rule):
         mild = law_of(early) == "random" and law_of(late) == "random"
         severity: Severity = "warn" if mild else "error"
         return self.finding(
-            f"{kept}{counted(paths)} {verb} set to {_words(early)} at {_line(early.location)}, and overwritten by {_words(late)} at "
-            f"{_line(late.location)}, which treats {'it' if len(paths) == 1 else 'them'} like {counted(first.others, most=2)}: the first start is lost",
+            f"{kept}{counted(paths)} {verb} set to {_words(early)} at {_line(early.location)}, and overwritten by "
+            f"{_words(late)} at "
+            f"{_line(late.location)}, which treats {'it' if len(paths) == 1 else 'them'} like "
+            f"{counted(first.others, most=2)}: the first start is lost",
             where=paths,
             evidence={
-                "tensors": len(paths), "early_mean": early.mean, "early_std": early.std, "late_mean": late.mean, "late_std": late.std,
-                "early_line": _line(early.location), "late_line": _line(late.location), "overwritten_with_it": len(first.others),
+                "tensors": len(paths),
+                "early_mean": early.mean,
+                "early_std": early.std,
+                "late_mean": late.mean,
+                "late_std": late.std,
+                "early_line": _line(early.location),
+                "late_line": _line(late.location),
+                "overwritten_with_it": len(first.others),
             },
             fix=_fix(paths, early, late),
             severity=severity,
             location=early.location,
-        )  # fmt: skip
+        )
 
 
 def _same_kind_lost(passes: Passes, one: Undone) -> bool:
@@ -111,7 +120,8 @@ def _same_kind_lost(passes: Passes, one: Undone) -> bool:
 
 
 def _one_kind_of_many(passes: Passes, one: Undone) -> bool:
-    """Whether a loop over several kinds of tensors took away zeros, a table or a constant that somebody wrote into one kind."""
+    """Whether a loop over several kinds of tensors took away zeros, a table or a constant that somebody wrote into "
+    "one kind."""
     early, late = passes.covered(one.early_line), passes.covered(one.late_line)
     if not early < late or len({passes.kind(path) for path in late}) < 2:
         return False
@@ -150,4 +160,6 @@ def _fix(paths: list[str], early: Write, late: Write) -> str:
         return f"{after}, or let the pass skip {counted(paths)}"
     if law == "constant":
         return f"{after}: " + "; ".join(set_to(path, value=early.mean) for path in paths[:8])
-    return f"{after}: " + "; ".join(f'nn.init.normal_(model.get_parameter("{path}"), std={early.std:.3g})' for path in paths[:8])
+    return f"{after}: " + "; ".join(
+        f'nn.init.normal_(model.get_parameter("{path}"), std={early.std:.3g})' for path in paths[:8]
+    )

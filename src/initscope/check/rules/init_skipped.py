@@ -22,22 +22,23 @@ class InitSkipped(Rule):
 
     Why it is bad
 
-    A loop over `children()` stops at the first level, `type(m) == nn.Linear` misses subclasses, a condition on names misses
-    what was renamed, `encoder.apply` leaves the decoder out. Half of the network then has another law than the rest: torch's
-    default, a third of what rectifiers need, fades with depth.
+    A loop over `children()` stops at the first level, `type(m) == nn.Linear` misses subclasses, a condition on names
+    misses what was renamed, `encoder.apply` leaves the decoder out. Half of the network then has another law than the
+    rest: torch's default, a third of what rectifiers need, fades with depth.
 
     Criterion
 
-    From the log of all writes while the factory ran. One line of the user's code drew the weights of several linear or
-    convolution layers in one go, of more than one shape or place. Layers of the same class, made between the first that it
-    reached and its beginning, still hold what torch's constructor drew; one of them has the shape of a weight that was
-    reached, or they are at least as many as those reached; and their standard deviation differs by a factor of 1.3 and more
-    from what the law of the pass gives for their size.
+    From the log of all writes while the factory ran. One line of the user's code drew the weights of several linear
+    or convolution layers in one go, of more than one shape or place. Layers of the same class, made between the first
+    that it reached and its beginning, still hold what torch's constructor drew; one of them has the shape of a weight
+    that was reached, or they are at least as many as those reached; and their standard deviation differs by a factor
+    of 1.3 and more from what the law of the pass gives for their size.
 
     When it is fine
 
-    Heads and embeddings at the default; layers of another class (convolutions drawn, the linear head not); layers made after
-    the pass, or in another component; a line that starts one place of every block (the last layer of a branch); frozen layers.
+    Heads and embeddings at the default; layers of another class (convolutions drawn, the linear head not); layers
+    made after the pass, or in another component; a line that starts one place of every block (the last layer of a
+    branch); frozen layers.
 
     Example
 
@@ -78,14 +79,20 @@ class InitSkipped(Rule):
         line = "" if place is None else f" at {place.file.rpartition('/')[2]}:{place.line}"
         entries = ", ".join(f'"{facts.path}": "normal(std={one.expected[facts.path]:.3g})"' for facts in one.missed[:8])
         return self.finding(
-            f"the init line{line} drew {len(one.done)} {worst.layer} weights and passed {len(paths)} by: {counted(paths)} still "
-            f"hold torch's default, {worst.path} with std {worst.std:.3g} where that line gives {one.expected[worst.path]:.3g}",
+            f"the init line{line} drew {len(one.done)} {one.layer} weights and passed {len(paths)} by: "
+            f"{counted(paths)} still "
+            f"hold torch's default, {worst.path} with std {worst.std:.3g} where that line gives "
+            f"{one.expected[worst.path]:.3g}",
             where=paths,
             evidence={
-                "missed": len(paths), "reached": len(one.done), "ratio": one.ratio, "std": worst.std,
-                "expected_std": one.expected[worst.path], "margin_log10": round(math.log10(one.ratio / MATERIAL), 3),
+                "missed": len(paths),
+                "reached": len(one.done),
+                "ratio": one.ratio,
+                "std": worst.std,
+                "expected_std": one.expected[worst.path],
+                "margin_log10": round(math.log10(one.ratio / MATERIAL), 3),
             },
             fix=f"run the same init over them (self.modules(), isinstance): initscope.initialize(model, {{{entries}}})",
             confidence=f"{len(one.done)} of {len(one.done) + len(paths)} layers of one class were drawn",
             location=place,
-        )  # fmt: skip
+        )

@@ -24,20 +24,21 @@ class InitialLoss(Rule):
 
     Why it is bad
 
-    Before any step a network knows nothing: a first loss above chance says that it is sure of things it has no reason for.
-    The first updates go into taking that back, and what they do to the other layers on the way stays.
+    Before any step a network knows nothing: a first loss above chance says that it is sure of things it has no reason
+    for. The first updates go into taking that back, and what they do to the other layers on the way stays.
 
     Criterion
 
-    Chance is the larger of the losses of the best constant output and of the output zero. Classification: the excess, in
-    nats (the loss of the output zero is ln C), is above 1 and above four standard errors over samples, and the loss at
-    least twice chance; an error from ten times. Regression: at least thirty times chance, a warning. Sound networks of
-    the calibration start at 1.5 times chance at most, regressions at 3.8; broken ones at 2.3 and more, regressions at 55.
+    Chance is the larger of the losses of the best constant output and of the output zero. Classification: the excess,
+    in nats (the loss of the output zero is ln C), is above 1 and above four standard errors over samples, and the loss
+    at least twice chance; an error from ten times. Regression: at least thirty times chance, a warning. Sound networks
+    of the calibration start at 1.5 times chance at most, regressions at 3.8; broken ones at 2.3 and more, regressions
+    at 55.
 
     When it is fine
 
-    Angular heads with scales of 30 to 64, distances to prototypes: an info. Sums over pixels and large targets are in the
-    chance loss too.
+    Angular heads with scales of 30 to 64, distances to prototypes: an info. Sums over pixels and large targets are in
+    the chance loss too.
 
     Example
 
@@ -53,7 +54,8 @@ class InitialLoss(Rule):
 
     References
 
-    Karpathy, A recipe for training neural networks, 2019. Reports: transformers #26441, t5x #1477, nanoT5 #25, torchtitan #2342.
+    Karpathy, A recipe for training neural networks, 2019. Reports: transformers #26441, t5x #1477, nanoT5 #25,
+    torchtitan #2342.
     """
 
     code = "INI501"
@@ -62,9 +64,16 @@ class InitialLoss(Rule):
     needs = ("capture", "loss", "chance")
     basis = "ratio"
     requires = (
-        "non-finite", "uninitialised", "signal-grows", "residual-unscaled", "recurrent-blow-up", "tied-scale", "input-scale",
-        "outlier-weights", "variance-head",
-    )  # fmt: skip
+        "non-finite",
+        "uninitialised",
+        "signal-grows",
+        "residual-unscaled",
+        "recurrent-blow-up",
+        "tied-scale",
+        "input-scale",
+        "outlier-weights",
+        "variance-head",
+    )
     data_dependent = True
 
     def judge(self, evidence: Evidence) -> Iterable[Finding]:
@@ -83,7 +92,9 @@ class InitialLoss(Rule):
         if severity is None:
             return
         form = head_form(evidence)
-        if (form in ("cosine", "distance") and severity != "error") or (form in ("cosine", "distance") and loss < 3 * ERROR * level):
+        if (form in ("cosine", "distance") and severity != "error") or (
+            form in ("cosine", "distance") and loss < 3 * ERROR * level
+        ):
             severity = "info"
         yield self._finding(evidence, chance, loss=loss, level=level, severity=severity, form=form)
 
@@ -108,8 +119,8 @@ class InitialLoss(Rule):
             )
         else:
             message = (
-                f"the first loss is {loss:.3g}, {loss / level:.3g} times that of a constant output ({level:.3g}): the output is "
-                f"about {sqrt(loss / level):.3g} times larger than what it shall learn"
+                f"the first loss is {loss:.3g}, {loss / level:.3g} times that of a constant output ({level:.3g}): "
+                f"the output is about {sqrt(loss / level):.3g} times larger than what it shall learn"
             )
         return self.finding(
             message,
@@ -180,6 +191,6 @@ def _fix(evidence: Evidence, path: str, factor: float) -> str:
         return f"multiply the last layer's weights by {factor:.2g}"
     wanted = facts.std * min(factor, 0.5)
     return (
-        f'initscope.initialize(model, {{"{path}": "normal(std={wanted:.2g})"}}) (its std is {facts.std:.3g}); '
-        "check that nothing sums where it should average in front of it"
+        f'initscope.initialize(model, {{"{path}": "normal(std={wanted:.2g})"}})   # now {facts.std:.3g}; '
+        "check also that nothing in front of it sums where it should average"
     )

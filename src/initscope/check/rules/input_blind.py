@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from initscope.check.evidence import Evidence
-from initscope.check.instruments.graph import ancestors, main_outputs
+from initscope.check.instruments.graph import ancestors, layers, main_outputs
 from initscope.check.instruments.pre_activations import after_probe, measured
 from initscope.check.instruments.trace import Moments, Trace
 from initscope.check.rule import Rule, register
@@ -30,10 +30,11 @@ class InputBlind(Rule):
 
     Criterion
 
-    The difference between samples of every output, over its root mean square, is below 1e-4 at the start, and again after
-    the steps of the escape probe; so is that of what the last layer reads: a small or zero head in front of features that
-    differ is none. The samples of the batch must differ. Sound networks of the calibration have 1e-3 and more (a prior
-    bias of -4.6 over a head of std 0.01), zero heads 0 at the start and 0.06 after the probe, blind ones 3e-5 at most.
+    The difference between samples of every output, over its root mean square, is below 1e-4 at the start, and again
+    after the steps of the escape probe; so is that of what the last layer reads: a small or zero head in front of
+    features that differ is none. The samples of the batch must differ. Sound networks of the calibration have 1e-3 and
+    more (a prior bias of -4.6 over a head of std 0.01), zero heads 0 at the start and 0.06 after the probe, blind ones
+    3e-5 at most.
 
     When it is fine
 
@@ -41,11 +42,11 @@ class InputBlind(Rule):
 
     Example
 
-        nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.GroupNorm(64, 64), nn.Flatten(), nn.Linear(64, 10))    # a norm of one value
+        nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.GroupNorm(64, 64), nn.Flatten())    # norms of one value each
 
     Corrected
 
-        nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.GroupNorm(1, 64), nn.Flatten(), nn.Linear(64, 10))
+        nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.GroupNorm(1, 64), nn.Flatten())
 
     Fix
 
@@ -63,9 +64,15 @@ class InputBlind(Rule):
     needs = ("capture",)
     basis = "ratio"
     requires = (
-        "non-finite", "uninitialised", "interchangeable-units", "layer-dead", "gradient-blocked", "signal-fades", "input-scale",
+        "non-finite",
+        "uninitialised",
+        "interchangeable-units",
+        "layer-dead",
+        "gradient-blocked",
+        "signal-fades",
+        "input-scale",
         "saturated",
-    )  # fmt: skip
+    )
     data_dependent = True
 
     def judge(self, evidence: Evidence) -> Iterable[Finding]:
@@ -88,15 +95,17 @@ class InputBlind(Rule):
             + (f"; it is lost at {lost}" if lost else ""),
             where=(where,),
             evidence={
-                "between": start, "after_probe": after, "samples": trace.batch, "lost_at": lost or None,
+                "between": start,
+                "after_probe": after,
+                "samples": trace.batch,
+                "lost_at": lost or None,
                 "margin_log10": round(log10(BLIND / max(start, 1e-12)), 3),
             },
-            fix=f"look at {where}: initscope.initialize(model, {{\"*.weight\": \"he_normal\", \"*.bias\": \"zeros\"}}) keeps differences "
-            "alive in rectifier networks; a norm over a single value, or inputs far below 1, must go",
+            fix=_fix(evidence, trace, lost),
             severity="error" if after is not None else "warn",
             confidence=f"{shown} of its size, sound networks at least 1e-3",
             location=evidence.locate(where),
-        )  # fmt: skip
+        )
 
     def silenced_by(self, finding: Finding, cause: Finding) -> bool:
         """An error explains it; a warning only where it says that the input itself is too small."""
@@ -104,10 +113,10 @@ class InputBlind(Rule):
 
 
 def blindness(trace: Trace) -> float | None:
-    """Returns the largest of (difference between samples / root mean square) over outputs and what the last layers read.
+    """Returns the largest difference between samples, over the size, of the outputs and what their layers read.
 
-    Features count in proportion to the output where that is larger: rounding errors around zero tell nothing apart. None
-    where it cannot be told (one sample, outputs without numbers).
+    Features count in proportion to the output where that is larger: rounding errors around zero tell nothing apart.
+    None where it cannot be told (one sample, outputs without numbers).
     """
     shares = []
     for index in main_outputs(trace):
@@ -147,6 +156,18 @@ def _where_lost(trace: Trace) -> str:
         if share is not None and share < BLIND and trace.values[op.result].sample_axis is not None:
             return op.weight.rpartition(".")[0] or op.module
     return ""
+
+
+def _fix(evidence: Evidence, trace: Trace, lost: str) -> str:
+    """A start that keeps differences alive, for the layers up to the one behind which there are none."""
+    where = lost or type(evidence.model).__name__
+    entries: dict[str, str] = {}
+    for layer in layers(trace):
+        entries[layer.weight] = "he_normal"
+        if layer.name == lost:
+            break
+    call = f"initscope.initialize(model, {entries})".replace("'", '"')
+    return f"{call}  # and see that {where} gets inputs near 1 and no norm over a single value"
 
 
 def _differ(evidence: Evidence) -> bool:

@@ -67,7 +67,7 @@ class LayerDead(Rule):
     gravest = "error"
     needs = ("capture", "gradients")
     basis = "exact"
-    requires = ("non-finite", "uninitialised", "input-scale")
+    requires = ("non-finite", "uninitialised")
     data_dependent = True
 
     def judge(self, evidence: Evidence) -> Iterable[Finding]:
@@ -100,7 +100,11 @@ class LayerDead(Rule):
             f"{': the output is one constant for ever' if final else ''}{more}",
             where=group.where,
             evidence={
-                "units": group.units, "off": group.units, "rows": group.rows, "low": low, "high": high,
+                "units": group.units,
+                "off": group.units,
+                "rows": group.rows,
+                "low": low,
+                "high": high,
                 "mean": sum(one.mean for one in moments) / len(moments),
                 "bias_low": min((one.low for one in biases), default=None),
                 "bias_high": max((one.high for one in biases), default=None),
@@ -109,7 +113,7 @@ class LayerDead(Rule):
             fix=_fix(evidence, group, final=final),
             severity=severity,
             location=evidence.locate(path),
-        )  # fmt: skip
+        )
 
 
 def _all_off(group: Activated) -> bool:
@@ -137,4 +141,4 @@ def _fix(evidence: Evidence, group: Activated, *, final: bool) -> str:
     call = call_text(start_entries(evidence, group))
     if not final:
         return call
-    return f"drop the {group.name} on the output or put F.softplus in its place, and {call}"
+    return f"{call}  # and drop the {group.name} on the output, or put F.softplus in its place"

@@ -91,14 +91,12 @@ class NeverUsed(Rule):
 
 def _largest(model: nn.Module, path: str, unused: frozenset[str]) -> str:
     """The outermost module around a parameter of which no parameter is used, else the parameter itself."""
-    parts = path.split(".")
+    parts, modules = path.split("."), dict(model.named_modules())
     for length in range(1, len(parts)):
         name = ".".join(parts[:length])
-        inside = [
-            f"{name}.{one}"
-            for one, parameter in model.get_submodule(name).named_parameters()
-            if parameter.requires_grad
-        ]
+        if name not in modules:
+            continue
+        inside = [f"{name}.{one}" for one, parameter in modules[name].named_parameters() if parameter.requires_grad]
         if all(one in unused for one in inside):
             return name
     return path
@@ -112,13 +110,33 @@ def _is_optional(evidence: Evidence, name: str, paths: list[str]) -> bool:
     shapes = [[size for size in evidence.parameters[path].shape if size > 1] for path in paths]
     if max((len(shape) for shape in shapes), default=0) < 2:
         return True
-    parts = name.split(".")
+    if _skips(evidence, name):
+        return True
+    parts, modules = name.split("."), dict(evidence.model.named_modules())
     for length in range(len(parts), 0, -1):
-        parent = evidence.model.get_submodule(".".join(parts[: length - 1]))
+        parent = modules.get(".".join(parts[: length - 1]))
         if isinstance(parent, nn.ModuleList | nn.ModuleDict):
             around = ".".join(parts[: length - 1])
             return _alternatives(evidence, around, keyed=isinstance(parent, nn.ModuleDict))
     return False
+
+
+def _skips(evidence: Evidence, name: str) -> bool:
+    """Whether a module was skipped this once: another of its class is used, and it was called or the network draws."""
+    trace, modules = evidence.trace, dict(evidence.model.named_modules())
+    assert isinstance(trace, Trace)
+    own = modules.get(name)
+    if own is None or type(own).__module__.startswith("torch.nn."):
+        return False
+    others = [path for path, module in modules.items() if type(module) is type(own) and path != name]
+    used = any(path.startswith(f"{other}.") for other in others for path in trace.used_parameters)
+    called = any(call.path == name for call in trace.calls)
+    return used and (called or _draws(trace))
+
+
+def _draws(trace: Trace) -> bool:
+    """Whether single numbers are drawn, as layers that are left out at random do; the masks of dropout are larger."""
+    return any(op.name in DRAWS and prod(trace.values[one].shape) == 1 for op in trace.ops for one in op.results)
 
 
 def _alternatives(evidence: Evidence, around: str, *, keyed: bool) -> bool:
@@ -129,7 +147,7 @@ def _alternatives(evidence: Evidence, around: str, *, keyed: bool) -> bool:
     calls = [call for call in trace.calls if call.path.startswith(prefix) and "." not in call.path[len(prefix) :]]
     if not calls:
         return False
-    if keyed or any(op.name in DRAWS and "dropout" not in op.name for op in trace.ops):
+    if keyed or _draws(trace):
         return True
     first, *others = calls
     after = descendants(trace, first.results)

@@ -19,13 +19,14 @@ CURES = {
     "rsqrt": "add a small number under the root: torch.rsqrt(x + 1e-6)",
     "div": "keep the divisor away from zero: x / y.clamp_min(1e-6)",
     "reciprocal": "keep the divisor away from zero: 1 / y.clamp_min(1e-6)",
-    "exp": "subtract the maximum first (torch.softmax, torch.logsumexp), bound the argument, or start the layer before it smaller",
+    "exp": "subtract the maximum first (torch.softmax, torch.logsumexp), bound the argument, or start the layer before "
+    "it smaller",
     "pow": "keep the base away from zero, or the exponent small",
     "_softmax": "let every row see at least one key: a row of -inf alone has no softmax",
     "_safe_softmax": "let every row see at least one key",
     "_log_softmax": "let every row keep at least one finite score",
-    "linalg_vector_norm": "add a small number: torch.sqrt(x.square().sum(-1) + 1e-8); the slope of a norm at 0 is not defined",
-    "norm": "add a small number: torch.sqrt(x.square().sum(-1) + 1e-8); the slope of a norm at 0 is not defined",
+    "linalg_vector_norm": "add a small number: torch.sqrt(x.square().sum(-1) + 1e-8); a norm has no slope at 0",
+    "norm": "add a small number: torch.sqrt(x.square().sum(-1) + 1e-8); a norm has no slope at 0",
 }
 
 
@@ -39,14 +40,16 @@ class NonFinite(Rule):
 
     Criterion
 
-    Exact. A parameter that holds NaN or infinity; a loss that is not finite; NaN in an output where no loss was given; a
-    parameter's gradient that is not finite. Of a loss or an output the operators are followed back to the first that made
-    such a number out of finite ones, with the range of what it was given.
+    Exact. A parameter that holds NaN or infinity; a loss that is not finite; NaN in an output where no loss was
+    given; a parameter's gradient that is not finite. Of a loss or an output the operators are followed back to the
+    first that made such a number out of finite ones, with the range of what it was given.
 
     When it is fine
 
-    Infinity that never reaches the loss: masks of -inf before a softmax, log of masked zeros that are not selected, -inf in
-    buffers and frozen parameters, -inf among the outputs. A trainable -inf whose loss and gradients are finite is a warning.
+    Infinity that never reaches the loss: masks of -inf before a softmax, log of masked zeros that are not selected,
+    -inf in buffers and frozen parameters, -inf among the outputs. On made-up inputs what the forward pass shows is a
+    warning. A trainable -inf whose loss and gradients are
+    finite is a warning.
 
     Example
 
@@ -85,9 +88,10 @@ class NonFinite(Rule):
             yield self._forward(evidence, trace, target)
             return
         wrong = [
-            one for one in evidence.parameters.values()
+            one
+            for one in evidence.parameters.values()
             if one.grad == "some" and not (math.isfinite(one.grad_max) and math.isfinite(one.grad_rms))
-        ]  # fmt: skip
+        ]
         if wrong and evidence.user_loss:
             yield self._gradients(evidence, trace, wrong)
 
@@ -106,7 +110,11 @@ class NonFinite(Rule):
     def _parameters(self, evidence: Evidence, bad: list[ParameterFacts]) -> Finding:
         first = bad[0]
         loss = evidence.loss
-        sound = isinstance(loss, float) and math.isfinite(loss) and all(math.isfinite(one.grad_max) for one in bad if one.grad == "some")
+        sound = (
+            isinstance(loss, float)
+            and math.isfinite(loss)
+            and all(math.isfinite(one.grad_max) for one in bad if one.grad == "some")
+        )
         mild = sound and all(one.high < math.inf and not math.isnan(one.low) for one in bad)
         held = "NaN" if math.isnan(first.low) else "-inf" if first.high < math.inf else "inf"
         more = f", as do {len(bad) - 1} more parameters" if len(bad) > 1 else ""
@@ -126,30 +134,48 @@ class NonFinite(Rule):
         if origin is None:
             return self.finding(
                 f"{what}, and no recorded operator made it out of finite numbers: look at the inputs and the constants",
-                where=[f"({type(evidence.model).__name__})"], evidence={"loss": _number(evidence)}, fix="check the inputs and masks for NaN",
-            )  # fmt: skip
+                where=[f"({type(evidence.model).__name__})"],
+                evidence={"loss": _number(evidence)},
+                fix="check the inputs and masks for NaN",
+            )
         return self.finding(
-            f"{what}: the first operator that makes {'NaN' if origin.nan else 'infinity'}, {origin.op.name} in {_place(evidence, origin.op)}, "
+            f"{what}: the first operator that makes {'NaN' if origin.nan else 'infinity'}, {origin.op.name} in "
+            f"{_place(evidence, origin.op)}, "
             f"is given {_range(origin)} ({origin.dtype})",
             where=_where(evidence, origin.op),
             evidence={
-                "loss": _number(evidence), "operator": origin.op.name, "given_low": origin.low, "given_high": origin.high,
-                "dtype": origin.dtype, "nan": origin.nan,
+                "loss": _number(evidence),
+                "operator": origin.op.name,
+                "given_low": origin.low,
+                "given_high": origin.high,
+                "dtype": origin.dtype,
+                "nan": origin.nan,
             },
-            fix=CURES.get(origin.op.name, "bound what this operator is given: smaller weights before it, a normalisation, or float32"),
+            fix=CURES.get(
+                origin.op.name,
+                "bound what this operator is given: smaller weights before it, a normalisation, or float32",
+            ),
+            severity="warn" if evidence.synthetic else "error",
             location=origin.op.place or evidence.locate(_where(evidence, origin.op)[0]),
-        )  # fmt: skip
+        )
 
     def _gradients(self, evidence: Evidence, trace: Trace, wrong: list[ParameterFacts]) -> Finding:
         op = backward_origin(trace)
         where = [*([] if op is None else _where(evidence, op)), *(one.path for one in wrong)]
-        made = "" if op is None else f"; the first slope that is not finite is that of {op.name} in {_place(evidence, op)}"
+        made = (
+            "" if op is None else f"; the first slope that is not finite is that of {op.name} in {_place(evidence, op)}"
+        )
         return self.finding(
-            f"the loss is finite, but the gradients of {counted([one.path for one in wrong])} are not{made}: the first step makes "
+            f"the loss is finite, but the gradients of {counted([one.path for one in wrong])} are not{made}: the first "
+            "step makes "
             "these weights NaN",
             where=list(dict.fromkeys(where))[:9],
             evidence={"tensors": len(wrong), "loss": _number(evidence), "operator": "" if op is None else op.name},
-            fix=CURES.get("" if op is None else op.name, "keep the argument away from where the slope is infinite: add a small number"),
+            fix=CURES.get(
+                "" if op is None else op.name,
+                "keep the argument away from where the slope is infinite: add a small number",
+            ),
+            severity="warn" if evidence.synthetic else "error",
             location=(op.place if op is not None else None) or evidence.locate(wrong[0].path),
         )
 

@@ -78,7 +78,7 @@ class OneObjectManyOutputs(Rule):
         times, names = len(repeated.results), repeated.names
         called = f"{counted(names)} are one module" if len(names) > 1 else f"{names[0]} is one module"
         use = "are outputs side by side" if repeated.meeting is None else f"meet in {repeated.meeting.name}"
-        layer = type(evidence.model.get_submodule(names[0])).__name__
+        layer = type(dict(evidence.model.named_modules(remove_duplicate=False))[names[0]]).__name__
         return self.finding(
             f"{called}, called {times} times on the same tensor; its {times} identical results {use}, where "
             "different ones were meant",

@@ -22,15 +22,15 @@ class RecurrentBlowUp(Rule):
 
     Why it is bad
 
-    The state leaves the range of the readout or of the number format, or, bounded by tanh, the network starts chaotic: the
-    gradient of the first steps drowns everything, and a longer sequence is a worse one.
+    The state leaves the range of the readout or of the number format, or, bounded by tanh, the network starts
+    chaotic: the gradient of the first steps drowns everything, and a longer sequence is a worse one.
 
     Criterion
 
-    A straight line is fitted to the logarithm of the size of what the recurrent weight makes of the state, over the later
-    three quarters of the steps, and to that of the gradient there. The growth over the whole length is counted in decades:
-    of the gradient, or of the state up to its own size. Warning from 2.5, error from 5. Sound ones of the calibration gain
-    at most 1.4 (an LSTM with wide open forget gates over 60 steps), broken ones 5 to 14.
+    A straight line is fitted to the logarithm of the size of what the recurrent weight makes of the state, over the
+    later three quarters of the steps, and to that of the gradient there. The growth over the whole length is counted
+    in decades: of the gradient, or of the state up to its own size. Warning from 2.5, error from 5. Sound ones of the
+    calibration gain at most 1.4 (an LSTM with wide open forget gates over 60 steps), broken ones 5 to 14.
 
     When it is fine
 
@@ -79,14 +79,19 @@ class RecurrentBlowUp(Rule):
             "the longer the sequence the less it can be trained",
             where=(one.weight,),
             evidence={
-                "decades": round(decades, 3), "factor_per_step": round(rate, 4), "steps": one.steps, "last_size": one.last_size,
-                "spectral_radius": facts.radius, "gate_bias": facts.gate_bias, "margin_log10": round(decades - WARN, 3),
+                "decades": round(decades, 3),
+                "factor_per_step": round(rate, 4),
+                "steps": one.steps,
+                "last_size": one.last_size,
+                "spectral_radius": facts.radius,
+                "gate_bias": facts.gate_bias,
+                "margin_log10": round(decades - WARN, 3),
             },
             fix=cure(one, facts),
             severity="error" if decades >= ERROR else "warn",
             confidence=f"{decades:.1f} decades gained, sound recurrences gain at most 1.4",
             location=evidence.locate(one.weight),
-        )  # fmt: skip
+        )
 
 
 def growth(one: Recurrence) -> float:

@@ -26,20 +26,21 @@ class ResidualUnscaled(Rule):
 
     Why it is bad
 
-    x + f(x) with a branch that keeps the size of its input doubles the variance in every block: it grows geometrically with
-    depth, and so does the gradient on its way back. Normalised branches add the same amount each time, which is harmless.
+    x + f(x) with a branch that keeps the size of its input doubles the variance in every block: it grows
+    geometrically with depth, and so does the gradient on its way back. Normalised branches add the same amount each
+    time, which is harmless.
 
     Criterion
 
-    The standard deviation between samples along the stream, from the first layer to the head or the last normalisation,
-    grows by at least one decade over four blocks and more, a third of it in the second half (a variance that only adds up
-    gives less), to a size above one. Error from 3 decades. Sound streams without normalisation grow by at most 0.1,
-    broken ones of the calibration by 1.2 to 13.
+    The standard deviation between samples along the stream, from the first layer to the head or the last
+    normalisation, grows by at least one decade over four blocks and more, a third of it in the second half (a
+    variance that only adds up gives less), to a size above one. Error from 3 decades. Sound streams without
+    normalisation grow by at most 0.1, broken ones of the calibration by 1.2 to 13.
 
     When it is fine
 
-    Pre-norm streams, whose variance grows linearly and which end in a normalisation; branches whose last layer is zero or
-    small (Fixup, SkipInit, ReZero, 1 / sqrt(blocks)).
+    Pre-norm streams, whose variance grows linearly and which end in a normalisation; branches whose last layer is
+    zero or small (Fixup, SkipInit, ReZero, 1 / sqrt(blocks)).
 
     Example
 

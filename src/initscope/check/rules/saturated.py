@@ -32,22 +32,22 @@ class Saturated(Rule):
 
     Why it is bad
 
-    A sigmoid at 0 or 1, a tanh at -1 or 1 and a softmax that gives one key everything pass no gradient: the layers before
-    them learn slowly or not at all, and what they chose was decided by chance.
+    A sigmoid at 0 or 1, a tanh at -1 or 1 and a softmax that gives one key everything pass no gradient: the layers
+    before them learn slowly or not at all, and what they chose was decided by chance.
 
     Criterion
 
-    Sigmoid and tanh: the share of outputs at which the slope is below 5 % of its maximum, over all calls of one layer; a
-    warning from 50 %, an error from 85 %, and only where weights and data put them there: without the biases, the root
-    mean square of what goes in must still lie on the flat part. Sound networks of the calibration have 28 % at most,
-    broken ones 70 to 100 %. Softmax inside the network over four keys and more: a mean largest share above 0.8, an
-    entropy below a fifth of ln(keys), and scores (before masks, biases and noise) of deviation above 6; never an error.
-    Sound ones have scores of deviation 4.3 at most (and a share of 0.76), broken ones 8 and more.
+    Sigmoid and tanh: the share of outputs at which the slope is below 5 % of its maximum, over all calls of one layer;
+    a warning from 50 %, an error from 85 %, and only where weights and data put them there: without the biases, the
+    root mean square of what goes in must still lie on the flat part. Sound networks of the calibration have 28 % at
+    most, broken ones 70 to 100 %. Softmax inside the network over four keys and more: a mean largest share above 0.8,
+    an entropy below a fifth of ln(keys), and scores (before masks, biases and noise) of deviation above 6; never an
+    error. Sound ones have scores of deviation 4.3 at most (and a share of 0.76), broken ones 8 and more.
 
     When it is fine
 
-    Gates with a deliberate bias, class priors, hard masks and padding, relative positions, Gumbel noise, cosine attention
-    with a learned temperature, what the model returns.
+    Gates with a deliberate bias, class priors, hard masks and padding, relative positions, Gumbel noise, cosine
+    attention with a learned temperature, what the model returns.
 
     Example
 
@@ -97,10 +97,12 @@ class Saturated(Rule):
         more = f"; so are {len(groups) - 1} more" if len(groups) > 1 else ""
         entries: dict[str, str] = {}
         for group in groups:
-            entries |= start_entries(evidence, group, weights="lecun_normal" if group.name == "tanh" else "xavier_normal")
+            entries |= start_entries(
+                evidence, group, weights="lecun_normal" if group.name == "tanh" else "xavier_normal"
+            )
         fix = call_text(entries)
         if read > 5:
-            fix += f"; and bring what {first.where[0]} reads (root mean square {read:.3g}) to about 1"
+            fix += f"  # and bring what {first.where[0]} reads (root mean square {read:.3g}) to about 1"
         return self.finding(
             f"{share:.0%} of the {first.name} outputs behind {first.where[0]} have a slope below 5 % of the maximum: "
             f"what goes in has a root mean square of {size:.3g} without its bias, where about 1 is wanted{more}",
@@ -156,7 +158,9 @@ class Saturated(Rule):
 
 
 def _share(trace: Trace, group: Activated) -> float:
-    sizes = [(prod(trace.values[op.result].shape), op.activity.saturated) for op in group.ops if op.activity is not None]
+    sizes = [
+        (prod(trace.values[op.result].shape), op.activity.saturated) for op in group.ops if op.activity is not None
+    ]
     return sum(size * share for size, share in sizes) / max(sum(size for size, _ in sizes), 1)
 
 

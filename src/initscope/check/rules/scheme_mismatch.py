@@ -8,7 +8,8 @@ from statistics import NormalDist
 
 from initscope.check.evidence import Evidence
 from initscope.check.instruments.chain_cures import method_for
-from initscope.check.instruments.graph import ancestors, main_outputs, next_activation, readers
+from initscope.check.instruments.chains import heads
+from initscope.check.instruments.graph import next_activation, readers
 from initscope.check.instruments.schemes import Drawn, Match, drawn_weights, matches, right_fans
 from initscope.check.instruments.trace import Trace
 from initscope.check.rule import Rule, register
@@ -23,6 +24,9 @@ SOUND = (0.3, 4.0)
 APART = 3.5
 """A fan that is mistaken for another one within this factor does little harm."""
 
+POWER = 0.065
+"""Relative standard error of a variance above which one layer alone fits too many hypotheses by accident."""
+
 
 @register
 class SchemeMismatch(Rule):
@@ -30,17 +34,18 @@ class SchemeMismatch(Rule):
 
     Why it is bad
 
-    The layer multiplies or divides the signal by the square root of the two fans' ratio, in every such layer. The code looks
-    right: it calls He's or Glorot's function, which read the shape of the tensor and not what it does.
+    The layer multiplies or divides the signal by the square root of the two fans' ratio, in every such layer. The
+    code looks right: it calls He's or Glorot's function, which read the shape of the tensor and not what it does.
 
     Criterion
 
-    The hypotheses are variance = c / fan with c of He, LeCun, torch's default and tanh's gain. For the layer's true fan-in
-    and the mean of its fans all are rejected at 1e-3 over the layers of the model (Holm's first step; the null is that the
-    entries are independent draws of that variance, the standard error is taken with their own kurtosis), one fits with a
-    wrong fan within 3.3 standard errors, the fans differ by 3.5 and more, and variance times true fan-in lies outside
-    0.3 ... 4. Layers that a normalisation follows, first layers and heads, weights that are structured or of one fixed
-    deviation for different shapes are left out.
+    The hypotheses are variance = c / fan with c of He, LeCun, torch's default and tanh's gain. For the layer's true
+    fan-in and the mean of its fans all are rejected at 1e-3 over the layers of the model (Holm's first step; the null
+    is that the entries are independent draws of that variance, the standard error is taken with their own kurtosis),
+    one fits with a wrong fan within 3.3 standard errors, the fans differ by 3.5 and more, and variance times true
+    fan-in lies outside 0.3 ... 4. Where the fans were swapped, two layers of different fans must agree or one of 500
+    entries and more must fit. Layers that a normalisation follows, first layers, heads and gates, weights that are
+    structured or of one fixed deviation for different shapes are left out.
 
     When it is fine
 
@@ -61,8 +66,8 @@ class SchemeMismatch(Rule):
 
     References
 
-    Reports: pytorch #23854, timm #84, keras #11773 (depthwise), mlx #4536 (grouped), pytorch #129834, lsoftmax #3 (x @ W),
-    tensorflow #31192, pytorch #30079 (transposed), nfnets #30.
+    Reports: pytorch #23854, timm #84, keras #11773 (depthwise), mlx #4536 (grouped), pytorch #129834, lsoftmax #3 (x
+    @ W), tensorflow #31192, pytorch #30079 (transposed), nfnets #30.
     """
 
     code = "INI305"
@@ -79,30 +84,43 @@ class SchemeMismatch(Rule):
             return
         drawn = list(drawn_weights(evidence))
         rejected = NormalDist().inv_cdf(1 - FAMILY / (16 * max(len(drawn), 1)))
-        inner = _inner(trace)
+        inner = _inner(evidence)
+        found: list[tuple[Drawn, Match]] = []
         for one in drawn:
             match = _mistaken(one, rejected)
-            if match is None or one.weight not in inner or _normalised(trace, one) or _fixed(one, drawn):
-                continue
-            yield self._finding(evidence, trace, one, match, len(drawn))
+            if match is not None and one.weight in inner and not _normalised(trace, one) and not _fixed(one, drawn):
+                found.append((one, match))
+        several = len({match.number for _, match in found}) > 1
+        for one, match in found:
+            if several or one.error <= POWER or "groups" in match.fan:
+                yield self._finding(evidence, trace, one, match, len(drawn))
 
     def _finding(self, evidence: Evidence, trace: Trace, one: Drawn, match: Match, tests: int) -> Finding:
         gain = one.variance * one.fan_in
         p = 2 * (1 - NormalDist().cdf(abs(match.z)))
         where = one.weight.rpartition(".")[0] or one.weight
         return self.finding(
-            f"the variance of {one.weight} is that of {match.scheme} over its {match.fan} of {match.number:.0f} where its fan-in is "
-            f"{one.fan_in:.4g}: the layer multiplies the mean square by {gain:.2g} instead of {gain * match.number / one.fan_in:.2g}",
+            f"the variance of {one.weight} is that of {match.scheme} over its {match.fan} of "
+            f"{match.number:.0f} where its fan-in is "
+            f"{one.fan_in:.4g}: the layer multiplies the mean square by {gain:.2g} instead of "
+            f"{gain * match.number / one.fan_in:.2g}",
             where=(one.weight, where),
             evidence={
-                "std": math.sqrt(one.variance), "fan_in": one.fan_in, "wrong_fan": match.number, "wrong_fan_is": match.fan,
-                "scheme": match.scheme, "z": round(match.z, 3), "p": p, "tests": tests, "gain": gain,
+                "std": math.sqrt(one.variance),
+                "fan_in": one.fan_in,
+                "wrong_fan": match.number,
+                "wrong_fan_is": match.fan,
+                "scheme": match.scheme,
+                "z": round(match.z, 3),
+                "p": p,
+                "tests": tests,
+                "gain": gain,
                 "margin_log10": round(abs(math.log10(match.number / one.fan_in)) - math.log10(APART), 3),
             },
             fix=_cure(evidence, trace, one),
-            confidence=f"fits at p = {p:.2g}; every scheme with the true fans is rejected at {FAMILY:g} over {tests} layers",
+            confidence=f"fits at p = {p:.2g}; those with the true fans are rejected at {FAMILY:g} ({tests} layers)",
             location=evidence.locate(one.weight),
-        )  # fmt: skip
+        )
 
 
 def _mistaken(one: Drawn, rejected: float) -> Match | None:
@@ -113,17 +131,10 @@ def _mistaken(one: Drawn, rejected: float) -> Match | None:
     return next(iter(matches(one, wrong, within=3.3)), None)
 
 
-def _inner(trace: Trace) -> frozenset[str]:
-    """Weights of layers that stand between other layers."""
-    found, known = set(), [op for op in trace.forward_ops("linear", "lookup") if op.weight]
-    fed = ancestors(trace, [index for op in known for index in trace.data_operands(op)])
-    made = {index for op in known for index in op.results}
-    reaching = ancestors(trace, main_outputs(trace))
-    for op in known:
-        before = ancestors(trace, trace.data_operands(op))
-        if before & made and any(index in fed for index in op.results) and op.result in reaching:
-            found.add(op.weight)
-    return frozenset(found)
+def _inner(evidence: Evidence) -> frozenset[str]:
+    """Weights of the layers that carry the signal between the first layer and a head: no gates, no small branches."""
+    chains = [head.fed_by.chain()[1:] for head in heads(evidence)]
+    return frozenset(one.op.weight for chain in chains for one in chain if one.kind == "layer")
 
 
 def _normalised(trace: Trace, one: Drawn) -> bool:
@@ -145,6 +156,8 @@ def _cure(evidence: Evidence, trace: Trace, one: Drawn) -> str:
     found = next_activation(trace, one.op.result)
     facts = evidence.parameters.get(one.weight)
     if facts is not None and facts.fan_in is not None and abs(facts.fan_in - one.fan_in) < 1:
-        return f'initscope.initialize(model, {{"{one.weight}": "{method_for(found.name if found is not None else "")}"}})'
+        return (
+            f'initscope.initialize(model, {{"{one.weight}": "{method_for(found.name if found is not None else "")}"}})'
+        )
     numerator = 2 if found is not None and found.name != "tanh" else 1
     return f'nn.init.normal_(model.get_parameter("{one.weight}"), std={math.sqrt(numerator / one.fan_in):.4g})'

@@ -11,6 +11,8 @@ from initscope.check.instruments.chain_loss import forward_changes
 from initscope.check.rule import Rule, register
 from initscope.records.finding import Finding
 
+_MEANS = {"error": "the head sees nothing of the input", "warn": "little of the input reaches the head"}
+
 
 @register
 class SignalFades(Rule):
@@ -18,9 +20,9 @@ class SignalFades(Rule):
 
     Why it is bad
 
-    What the samples differ in is all that a network can learn from. Weights that are too small for their activation take
-    a part of it away in every layer, and the same part of the gradient on the way back. Biases hide it: the activations
-    keep their size while all samples become one.
+    What the samples differ in is all that a network can learn from. Weights that are too small for their activation
+    take a part of it away in every layer, and the same part of the gradient on the way back. Biases hide it: the
+    activations keep their size while all samples become one.
 
     Criterion
 
@@ -59,7 +61,7 @@ class SignalFades(Rule):
     gravest = "error"
     needs = ("capture",)
     basis = "ratio"
-    requires = ("non-finite", "uninitialised", "interchangeable-units", "layer-dead")
+    requires = ("non-finite", "uninitialised", "interchangeable-units", "layer-dead", "init-lost", "init-skipped")
 
     def judge(self, evidence: Evidence) -> Iterable[Finding]:
         """Yields one finding for each chain that loses too much."""
@@ -69,21 +71,29 @@ class SignalFades(Rule):
                 continue
             first, last = change.stations[0], change.stations[-1]
             yield self.finding(
-                f"over {change.layers} layers, {first.name or change.names[-1]} to {last.name or change.names[0]}, the difference between "
+                f"over {change.layers} layers, {first.name or change.names[-1]} to "
+                f"{last.name or change.names[0]}, the difference between "
                 f"samples falls from {first.signal:.2g} to {last.signal:.2g} ({10**change.rate:.2g} a layer): "
-                f"{'the head sees nothing of the input' if severity == 'error' else 'little of the input reaches the head'}",
+                f"{_MEANS[severity]}",
                 where=change.names[:8],
                 evidence={
-                    "decades": round(change.decades, 3), "decades_per_layer": round(change.rate, 4), "layers": change.layers,
-                    "first_signal": first.signal, "last_signal": last.signal, "depth_budget": round(depth_budget(change.rate), 1),
-                    "steepest": change.names[0], "margin_log10": round(FADED - change.decades, 3),
+                    "decades": round(change.decades, 3),
+                    "decades_per_layer": round(change.rate, 4),
+                    "layers": change.layers,
+                    "first_signal": first.signal,
+                    "last_signal": last.signal,
+                    "depth_budget": round(depth_budget(change.rate), 1),
+                    "steepest": change.names[0],
+                    "margin_log10": round(FADED - change.decades, 3),
                 },
                 fix=cure(evidence, change.stations),
                 severity=severity,
                 confidence=f"{-change.decades:.1f} decades lost, sound networks lose at most 2.2",
                 location=evidence.locate(change.names[0]),
-            )  # fmt: skip
+            )
 
     def silenced_by(self, finding: Finding, cause: Finding) -> bool:
-        """A dead layer explains only a fading that it stands in."""
+        """A whole dead layer explains it; a lost or skipped initialisation does where it is one of these layers'."""
+        if cause.name in ("init-lost", "init-skipped"):
+            return any(path == place or path.startswith(f"{place}.") for path in cause.where for place in finding.where)
         return cause.name != "layer-dead" or cause.severity == "error"

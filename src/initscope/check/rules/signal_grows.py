@@ -18,20 +18,21 @@ class SignalGrows(Rule):
 
     Why it is bad
 
-    Outputs, loss and gradients are then huge from the first step: a step that fits the last layer throws the others off,
-    the loss explodes or creeps down from a height where it says nothing.
+    Outputs, loss and gradients are then huge from the first step: a step that fits the last layer throws the others
+    off, the loss explodes or creeps down from a height where it says nothing.
 
     Criterion
 
-    The signal is the standard deviation between samples of a pre-activation (root mean square over units); its gain along
-    the chain that feeds a head is counted in decades, and at most up to its own size (a small signal that grows to one is
-    none). Residual streams are followed along the skip; poolings count nothing; a normalisation ends the count. Error from
-    3 decades, warning from 1.3. Sound networks of the calibration gain at most 0.1, broken ones 1.5 to 14. In
-    `calibration/depth_table.py` momentum descent diverges from 2.2 on and Adam fails from 2.2 on.
+    The signal is the standard deviation between samples of a pre-activation (root mean square over units); its gain
+    along the chain that feeds a head is counted in decades, and at most up to its own size (a small signal that grows
+    to one is none). Residual streams are followed along the skip; poolings count nothing; a normalisation ends the
+    count. Error from 3 decades, warning from 1.3. Sound networks of the calibration gain at most 0.1, broken ones 1.5
+    to 14. In `calibration/depth_table.py` momentum descent diverges from 2.2 on and Adam fails from 2.2 on.
 
     When it is fine
 
-    In front of a normalisation, and where the signal only comes up to one. The head may have any scale; see initial-loss.
+    In front of a normalisation, and where the signal only comes up to one. The head may have any scale; see
+    initial-loss.
 
     Example
 
@@ -67,16 +68,22 @@ class SignalGrows(Rule):
                 continue
             first, last = change.stations[0], change.stations[-1]
             yield self.finding(
-                f"over {change.layers} layers, {first.name or change.names[-1]} to {last.name or change.names[0]}, the signal grows from "
-                f"{first.signal:.2g} to {last.signal:.2g} ({10**change.rate:.2g} times a layer): loss and gradients start far too large",
+                f"over {change.layers} layers, {first.name or change.names[-1]} to "
+                f"{last.name or change.names[0]}, the signal grows from "
+                f"{first.signal:.2g} to {last.signal:.2g} ({10**change.rate:.2g} times a layer): loss "
+                "and gradients start far too large",
                 where=change.names[:8],
                 evidence={
-                    "decades": round(change.decades, 3), "decades_per_layer": round(change.rate, 4), "layers": change.layers,
-                    "first_signal": first.signal, "last_signal": last.signal, "steepest": change.names[0],
+                    "decades": round(change.decades, 3),
+                    "decades_per_layer": round(change.rate, 4),
+                    "layers": change.layers,
+                    "first_signal": first.signal,
+                    "last_signal": last.signal,
+                    "steepest": change.names[0],
                     "margin_log10": round(change.decades - GROWN, 3),
                 },
                 fix=cure(evidence, change.stations, biases=False),
                 severity=severity,
                 confidence=f"{change.decades:.1f} decades gained, sound networks gain at most 0.1",
                 location=evidence.locate(change.names[0]),
-            )  # fmt: skip
+            )

@@ -46,9 +46,9 @@ class SineFrequency(Rule):
 
     Criterion
 
-    The standard deviation of the argument over samples. Hidden layers: above 3 (Sitzmann's start gives 1; the sound ones of
-    the calibration 0.9 to 1.2, broken ones 6 to 30). First layer: below 1 although a constant of 5 and more multiplies it
-    (sound 5 to 10, broken 0.2), or above 1200 on inputs above 5 (places in pixels).
+    The standard deviation of the argument over samples. Hidden layers: above 3 (Sitzmann's start gives 1; the sound
+    ones of the calibration 0.9 to 1.2, broken ones 6 to 30). First layer: below 1 although a constant of 5 and more
+    multiplies it (sound 5 to 10, broken 0.2), or above 1200 on inputs above 5 (places in pixels).
 
     When it is fine
 
@@ -84,14 +84,22 @@ class SineFrequency(Rule):
         """Yields one finding for each sine layer out of its range."""
         for sine in sines(evidence):
             if not sine.first and sine.argument > HIDDEN:
-                said = f"the sine behind it turns by {sine.argument:.3g} rad (one standard deviation): it starts chaotic"
+                said = (
+                    f"the sine behind it turns by {sine.argument:.3g} rad (one standard deviation): it starts chaotic"
+                )
                 bound = math.sqrt(6 / sine.fan_in) / sine.omega
                 yield self._finding(evidence, sine, said, bound, math.log10(sine.argument / HIDDEN))
             elif sine.first and sine.omega >= OMEGA and sine.argument < FIRST_LOW:
-                said = f"the first sine turns by {sine.argument:.3g} rad although {sine.omega:.3g} multiplies it: it hardly bends"
+                said = (
+                    f"the first sine turns by {sine.argument:.3g} rad although {sine.omega:.3g} "
+                    "multiplies it: it hardly bends"
+                )
                 yield self._finding(evidence, sine, said, 1 / sine.fan_in, math.log10(FIRST_LOW / sine.argument))
             elif sine.first and sine.argument > FIRST_HIGH and sine.given > PLACES:
-                said = f"the first sine turns by {sine.argument:.4g} rad on inputs of size {sine.given:.3g}: they are not in -1 ... 1"
+                said = (
+                    f"the first sine turns by {sine.argument:.4g} rad on inputs of size "
+                    f"{sine.given:.3g}: they are not in -1 ... 1"
+                )
                 yield self._finding(evidence, sine, said, None, math.log10(sine.argument / FIRST_HIGH))
 
     def _finding(self, evidence: Evidence, sine: Sine, said: str, bound: float | None, margin: float) -> Finding:
@@ -100,13 +108,17 @@ class SineFrequency(Rule):
             said,
             where=(sine.weight,),
             evidence={
-                "argument_std": sine.argument, "omega": sine.omega, "first_layer": sine.first, "fan_in": sine.fan_in,
-                "input_rms": sine.given, "margin_log10": round(margin, 3),
+                "argument_std": sine.argument,
+                "omega": sine.omega,
+                "first_layer": sine.first,
+                "fan_in": sine.fan_in,
+                "input_rms": sine.given,
+                "margin_log10": round(margin, 3),
             },
             fix=cure if bound is not None else "scale the inputs to -1 ... 1 before the first layer",
             confidence=f"{10**margin:.3g} times the limit",
             location=evidence.locate(sine.weight),
-        )  # fmt: skip
+        )
 
 
 def sines(evidence: Evidence) -> Iterator[Sine]:
@@ -128,12 +140,18 @@ def sines(evidence: Evidence) -> Iterator[Sine]:
         if argument is None or plain is None or not (argument.spread > 0 and plain.spread > 0):
             continue
         before = ancestors(trace, trace.data_operands(layer))
-        first = not any(made is not None and made.kind == "linear" and made.weight for made in map(trace.producer, before))
+        first = not any(
+            made is not None and made.kind == "linear" and made.weight for made in map(trace.producer, before)
+        )
         entries, units = math.prod(facts.shape), trace.values[layer.result].shape[-1]
         yield Sine(
-            weight=layer.weight, argument=argument.spread, omega=argument.spread / plain.spread, first=first,
-            fan_in=max(entries // max(units, 1), 1), given=fed.forward.rms if fed.forward is not None else math.nan,
-        )  # fmt: skip
+            weight=layer.weight,
+            argument=argument.spread,
+            omega=argument.spread / plain.spread,
+            first=first,
+            fan_in=max(entries // max(units, 1), 1),
+            given=fed.forward.rms if fed.forward is not None else math.nan,
+        )
 
 
 def _layer_before(trace: Trace, op: Op) -> Op | None:

@@ -20,7 +20,8 @@ ENTRIES = 16
 
 @dataclass(frozen=True, kw_only=True)
 class Broken:
-    """Two parameters that were one, or should be: `equal` values, `transposed` ones, or a storage `borrowed` from the other's class."""
+    """Two parameters that were one, or should be: `equal` values, `transposed` ones, or a storage `borrowed` from the "
+    "other's class."""
 
     first: str
     second: str
@@ -30,26 +31,28 @@ class Broken:
 
 @register
 class TieBroken(Rule):
-    """Finds an embedding and an output projection, or an encoder and its transposed decoder, that were tied and are not.
+    """Finds an embedding and an output projection, or an encoder and its transposed decoder, that were tied and are
+    not.
 
     Why it is bad
 
-    A tie is an identity of parameters. A new `nn.Parameter`, a copy of `.data`, a deep copy of one half or a cast of tensors
-    that only share memory ends it without a word: there are two matrices now, which start alike and drift apart; the
-    model is larger than intended, and a checkpoint loads into half of it.
+    A tie is an identity of parameters. A new `nn.Parameter`, a copy of `.data`, a deep copy of one half or a cast of
+    tensors that only share memory ends it without a word: there are two matrices now, which start alike and drift
+    apart; the model is larger than intended, and a checkpoint loads into half of it.
 
     Criterion
 
-    Exact, between a trainable matrix that is looked up and a trainable one that multiplies (each used in one way only):
-    bitwise equal values in two memories, of all rows or of all but those of a longer table; or the memory of one was drawn by
-    the constructor of the other's class (an embedding's standard normal inside a linear layer), which assigning the one to
-    the other does. Two matrices that multiply and are bitwise transposes of each other are a warning where the code is
-    narrower than the input, else information: overcomplete autoencoders start so on purpose.
+    Exact, between a trainable matrix that is looked up and a trainable one that multiplies (each used in one way
+    only): bitwise equal values in two memories, of all rows or of all but those of a longer table; or the memory of
+    one was drawn by the constructor of the other's class (an embedding's standard normal inside a linear layer),
+    which assigning the one to the other does. Two matrices that multiply and are bitwise transposes of each other are
+    a warning where the code is narrower than the input, else information: overcomplete autoencoders start so on
+    purpose.
 
     When it is fine
 
-    One parameter under two names; two matrices drawn independently; copies that are frozen or whose original is tied itself
-    (targets of self-supervision, momentum encoders).
+    One parameter under two names; two matrices drawn independently; copies that are frozen or whose original is tied
+    itself (targets of self-supervision, momentum encoders).
 
     Example
 
@@ -84,21 +87,24 @@ class TieBroken(Rule):
 
     def _told(self, evidence: Evidence, one: Broken) -> Finding:
         first, second = evidence.parameters[one.first], evidence.parameters[one.second]
+        both = f"{one.first} and {one.second}"
         told = {
-            "equal": f"{one.first} and {one.second} hold bit for bit the same {list(first.shape)} draws in two memories",
-            "rows": f"{one.share:.0%} of the rows of {one.first} and {one.second} are bit for bit the same draws in two memories",
+            "equal": f"{both} hold bit for bit the same {list(first.shape)} draws in two memories",
+            "rows": f"{one.share:.0%} of the rows of {both} are bit for bit the same draws in two memories",
             "transposed": f"{one.second} is bit for bit the transpose of {one.first}, in a memory of its own",
-            "borrowed": f"the memory of {one.second} was drawn as that of the class of {one.first}, so they were one parameter, and are two now",
+            "borrowed": f"the memory of {one.second} was drawn by the class of {one.first}: they were one parameter once",
         }[one.how]
         severity: Severity = "info" if one.how == "transposed" and not _narrows(evidence, one.first) else "warn"
         means = (
-            "right for an overcomplete autoencoder, whose halves only start alike" if severity == "info"
+            "right for an overcomplete autoencoder, whose halves only start alike"
+            if severity == "info"
             else "they were tied and are trained apart"
-        )  # fmt: skip
+        )
         fix = (
             f"use torch.nn.functional.linear(x, {_get(one.first)}.t()) in forward, without the copy"
-            if one.how == "transposed" else f"{_holder(one.second)}.{one.second.rpartition('.')[2]} = {_get(one.first)}"
-        )  # fmt: skip
+            if one.how == "transposed"
+            else f"{_holder(one.second)}.{one.second.rpartition('.')[2]} = {_get(one.first)}"
+        )
         return self.finding(
             f"{told}: {means}",
             where=[one.second, one.first],
@@ -112,7 +118,9 @@ class TieBroken(Rule):
 def _broken(evidence: Evidence) -> Iterator[Broken]:
     trace = evidence.trace
     assert isinstance(trace, Trace)
-    tensors = {path: tensor for path, tensor in evidence.model.named_parameters() if _is_matrix(evidence.parameters.get(path))}
+    tensors: dict[str, Tensor] = {
+        path: tensor for path, tensor in evidence.model.named_parameters() if _is_matrix(evidence.parameters.get(path))
+    }
     looked_up = {op.weight for op in trace.ops if op.kind == "lookup"}
     multiplied = list(dict.fromkeys(op.weight for op in trace.ops if op.kind == "linear"))
     tables = [path for path in tensors if path in looked_up and path not in multiplied]
@@ -125,7 +133,11 @@ def _broken(evidence: Evidence) -> Iterator[Broken]:
     for number, first in enumerate(matrices):
         for second in matrices[number + 1 :]:
             shapes = tensors[first].shape, tensors[second].shape
-            if shapes[0] == shapes[1][::-1] and _same(tensors[first], tensors[second].t()) and not _same(tensors[first], tensors[second]):
+            if (
+                shapes[0] == shapes[1][::-1]
+                and _same(tensors[first], tensors[second].t())
+                and not _same(tensors[first], tensors[second])
+            ):
                 yield Broken(first=first, second=second, how="transposed")
 
 
@@ -153,7 +165,9 @@ def _borrowed(evidence: Evidence, table: str, matrix: str) -> bool:
     kinds = [type(modules.get(path.rpartition(".")[0])) for path in (table, matrix)]
     if not (issubclass(kinds[0], nn.Embedding) and issubclass(kinds[1], nn.Linear)):
         return False
-    ops = [{write.op for write in builds.writes if write.framework and path in write.tensors} for path in (table, matrix)]
+    ops = [
+        {write.op for write in builds.writes if write.framework and path in write.tensors} for path in (table, matrix)
+    ]
     return "normal_" in ops[1] or "uniform_" in ops[0]
 
 
@@ -165,9 +179,16 @@ def _same(first: Tensor, second: Tensor) -> bool:
 
 def _is_matrix(facts: ParameterFacts | None) -> bool:
     return (
-        facts is not None and len(facts.shape) == 2 and facts.trainable and not facts.constant and facts.finite
-        and min(facts.shape) > 1 and facts.std > 0 and _numel(facts) >= ENTRIES and not facts.tied
-    )  # fmt: skip
+        facts is not None
+        and len(facts.shape) == 2
+        and facts.trainable
+        and not facts.constant
+        and facts.finite
+        and min(facts.shape) > 1
+        and facts.std > 0
+        and _numel(facts) >= ENTRIES
+        and not facts.tied
+    )
 
 
 def _narrows(evidence: Evidence, path: str) -> bool:

@@ -21,14 +21,15 @@ class TiedScale(Rule):
 
     Why it is bad
 
-    An embedding may have any scale, an output may not: with entries of deviation 1 and width d the logits have a deviation
-    of sqrt(d), and the first loss is hundreds of nats. The same matrix cannot serve both unless it is rescaled.
+    An embedding may have any scale, an output may not: with entries of deviation 1 and width d the logits have a
+    deviation of sqrt(d), and the first loss is hundreds of nats. The same matrix cannot serve both unless it is
+    rescaled.
 
     Criterion
 
-    A fact: one parameter is read by a lookup and by a product with data whose result is among the outputs; and a measure:
-    these logits, all scales included, have a deviation above 2.5 (an error from 5; the loss exceeds chance by half its
-    square). Sound networks of the calibration have 1.2 at most, broken ones 3.2 to 11.
+    A fact: one parameter is read by a lookup and by a product with data whose result is among the outputs; and a
+    measure: these logits, all scales included, have a deviation above 2.5 (an error from 5; the loss exceeds chance by
+    half its square). Sound networks of the calibration have 1.2 at most, broken ones 3.2 to 11.
 
     When it is fine
 
@@ -80,26 +81,29 @@ class TiedScale(Rule):
         vocabulary, width = facts.shape
         wanted = min(facts.std / spread, 1 / sqrt(width))
         return self.finding(
-            f"{path} is both embedding and output, and its std of {facts.std:.3g} gives logits of deviation {spread:.3g}, where 1 is "
-            f"wanted: the loss starts about {spread**2 / 2:.3g} nats above ln {vocabulary} = {log(vocabulary):.3g}",
+            f"{path} is both embedding and output, and its std of {facts.std:.3g} gives logits of deviation {spread:.3g}, "
+            f"where 1 is wanted: the loss starts about {spread**2 / 2:.3g} nats above ln {vocabulary} = {log(vocabulary):.3g}",
             where=(path, *facts.tied),
             evidence={
-                "std": facts.std, "logit_std": spread, "ln_vocabulary": log(vocabulary), "width": width,
+                "std": facts.std,
+                "logit_std": spread,
+                "ln_vocabulary": log(vocabulary),
+                "width": width,
                 "margin_log10": round(log10(spread / WARN), 4),
             },
-            fix=f'initscope.initialize(model, {{"{path}": "normal(std={wanted:.3g})"}}), or divide the logits by {spread:.3g}',
+            fix=f'initscope.initialize(model, {{"{path}": "normal(std={wanted:.3g})"}})  # or divide the logits by {spread:.3g}',
             severity="error" if spread > ERROR else "warn",
             confidence=f"logits of deviation {spread:.3g}, sound networks 1.2 at most",
             location=evidence.locate(path),
-        )  # fmt: skip
+        )
 
     def silenced_by(self, finding: Finding, cause: Finding) -> bool:
-        """A table that was never written, or numbers that are none, explain any scale; so does a stream that explodes."""
+        """A table that was never written and a stream that explodes explain any scale."""
         return cause.severity == "error"
 
 
 def _answer(trace: Trace, value: int) -> int | None:
-    """The output that a layer's result becomes through scales and shape changes, None where it becomes something else."""
+    """The output that a layer's result becomes through scales and shapes, None where it is none."""
     waiting = [value]
     while waiting:
         index = waiting.pop()

@@ -17,15 +17,15 @@ class Uninitialised(Rule):
 
     Why it is bad
 
-    `torch.empty` and `torch.Tensor(n, m)` hand out memory as it was left: zeros on one machine, NaN or 1e30 on the next,
-    another model's weights on a third. The network trains or not by chance, and no seed repeats it.
+    `torch.empty` and `torch.Tensor(n, m)` hand out memory as it was left: zeros on one machine, NaN or 1e30 on the
+    next, another model's weights on a third. The network trains or not by chance, and no seed repeats it.
 
     Criterion
 
-    The factory is called once more under the same seed with all fresh memory filled (NaN for floating types, the maximum
-    for integers). Entries that hold the filling there, and something else in the first build, were never written: an exact
-    fact. Buffers count only where filling them changes the output. Where the factory cannot be called again, a tensor that
-    was made during the build and into which no operator wrote is reported as a warning.
+    The factory is called once more under the same seed with all fresh memory filled (NaN for floating types, the
+    maximum for integers). Entries that hold the filling there, and something else in the first build, were never
+    written: an exact fact. Buffers count only where filling them changes the output. Where the factory cannot be
+    called again, a tensor that was made during the build and into which no operator wrote is reported as a warning.
 
     When it is fine
 
@@ -72,7 +72,8 @@ class Uninitialised(Rule):
             yield self._told(evidence, read, shares)
         if unread:
             yield self.finding(
-                f"{counted([one.path for one in unread])} hold memory that was never written, and the forward pass does not read "
+                f"{counted([one.path for one in unread])} hold memory that was never written, and the forward pass "
+                "does not read "
                 "them: fine until something does",
                 where=[one.path for one in unread],
                 evidence={"tensors": len(unread), "largest_share": max(shares[one.path] for one in unread)},
@@ -87,7 +88,8 @@ class Uninitialised(Rule):
         part = "every entry" if share == 1 else f"{share:.3g} of the entries"
         more = f" (so do {len(worst) - 1} more tensors)" if len(worst) > 1 else ""
         return self.finding(
-            f"{part} of {first.path} {list(first.shape)} keeps whatever was in memory: nothing was ever written there{more}, "
+            f"{part} of {first.path} {list(first.shape)} keeps whatever was in memory: nothing was ever written "
+            f"there{more}, "
             "so the network starts, and may fail, differently on every machine",
             where=[one.path for one in worst],
             evidence={"tensors": len(worst), "share": share, "entries": round(share * _numel(first.shape))},
@@ -99,12 +101,18 @@ class Uninitialised(Rule):
         """What the log of one build alone shows."""
         written = {path for write in builds.writes for path in write.tensors}
         found = [
-            one for path, one in evidence.parameters.items()
-            if path in builds.born and path not in written and not one.buffer and one.used is not False and _numel(one.shape)
-        ]  # fmt: skip
+            one
+            for path, one in evidence.parameters.items()
+            if path in builds.born
+            and path not in written
+            and not one.buffer
+            and one.used is not False
+            and _numel(one.shape)
+        ]
         if found:
             yield self.finding(
-                f"{counted([one.path for one in found])} were made without values and no operator wrote into them while the factory "
+                f"{counted([one.path for one in found])} were made without values and no operator wrote into them "
+                "while the factory "
                 "ran (it could not be called again for proof)",
                 where=[one.path for one in found],
                 evidence={"tensors": len(found), "second_build": str(getattr(builds.poisoned, "reason", ""))},

@@ -15,17 +15,32 @@ from initscope.records.finding import Finding
 LIMIT = 8.0
 """Exponents beyond which a scale is no longer useful: e^8 is 3000."""
 
-_BOUNDED = frozenset({
-    "tanh", "sigmoid", "clamp", "clamp_max", "clamp_min", "hardtanh", "hardsigmoid", "atan", "arctan", "erf", "sin", "cos", "minimum",
-})  # fmt: skip
+_BOUNDED = frozenset(
+    {
+        "tanh",
+        "sigmoid",
+        "clamp",
+        "clamp_max",
+        "clamp_min",
+        "hardtanh",
+        "hardsigmoid",
+        "atan",
+        "arctan",
+        "erf",
+        "sin",
+        "cos",
+        "minimum",
+    }
+)
 _PLAIN = frozenset({"view", "copy", "scale", "bias", "gain"})
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Exponent:
-    """What is exponentiated on its way to the loss: its range, the weights it comes from, the power its result divides in.
+    """What is exponentiated on its way to the loss: its range, its weights, the power its result divides in.
 
-    `divisor` is 0 where it does not divide, 1 where it does, 2 where the quotient is squared: a deviation, not a variance.
+    `divisor` is 0 where it does not divide, 1 where it does, 2 where the quotient is squared: a deviation, not a
+    variance.
     """
 
     low: float
@@ -45,19 +60,19 @@ class VarianceHead(Rule):
 
     Why it is bad
 
-    A log variance, a log deviation or a log scale of ten means a factor of 22 000: the first losses are astronomical, their
-    gradients throw the weights away, or the loss of one sample drowns the batch.
+    A log variance, a log deviation or a log scale of ten means a factor of 22 000: the first losses are astronomical,
+    their gradients throw the weights away, or the loss of one sample drowns the batch.
 
     Criterion
 
-    The range of what an exponential takes, over the batch, at the start: above 8 (e^8 is 3000), or below -8 where the result
-    divides, below -4 where the quotient is squared. Bounded exponents (tanh, sigmoid, clamp) and those of softmax and logsumexp do not count. Sound heads of the
-    calibration stay below 3, broken ones are beyond 9.
+    The range of what an exponential takes, over the batch, at the start: above 8 (e^8 is 3000), or below -8 where the
+    result divides, below -4 where the quotient is squared. Bounded exponents (tanh, sigmoid, clamp) and those of
+    softmax and logsumexp do not count. Sound heads of the calibration stay below 3, broken ones are beyond 9.
 
     When it is fine
 
-    Kernels exp(-distance), attention decays, hand-written softmax with its maximum taken off: their exponents are negative
-    and do not divide.
+    Kernels exp(-distance), attention decays, hand-written softmax with its maximum taken off: their exponents are
+    negative and do not divide.
 
     Example
 
