@@ -48,9 +48,10 @@ lint: $(VENV)/.dev ## check style (ruff) and types (mypy)
 types: $(VENV)/.dev ## check types alone
 	$(BIN)/mypy
 
-bench: $(VENV)/.dev ## time the ensemble against the original's way, and initialising against torch.nn.init
+bench: $(VENV)/.dev ## time the ensemble, initialising and checking, each against the plain way
 	$(BIN)/python -m bench $(ARGS)
 	$(BIN)/python -m bench.initialisation
+	$(BIN)/python -m bench.checking
 
 calibrate: $(VENV)/.dev ## check every network of calibration/: hits, misses, false alarms (ARGS="--prove --write": train them too)
 	$(BIN)/python -m calibration $(ARGS)

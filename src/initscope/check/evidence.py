@@ -104,7 +104,6 @@ class ParameterFacts:
     grad            "none" (no gradient arrived), "zero" (exactly), "some", or None where no backward pass ran or it is
                     frozen
     grad_rms, grad_max
-    grad_fingerprint   as `fingerprint`, of the gradient; None without one
     """
 
     path: str
@@ -131,7 +130,6 @@ class ParameterFacts:
     grad: Literal["none", "zero", "some"] | None = None
     grad_rms: float = float("nan")
     grad_max: float = float("nan")
-    grad_fingerprint: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -140,12 +138,17 @@ class UnitGroups:
 
     Axis 0 of torch's weights are units, axis 1 inputs. `values[i]`, `gradients[i]` are group numbers of slice i: equal
     numbers, equal slices. `quiet[i]`: the gradient of slice i is below a thousandth of the largest entry, so that its
-    agreement with others proves little.
+    agreement with others proves little. Where all values differ, gradients were not compared: their numbers differ too.
     """
 
     values: NDArray[np.int64]
     gradients: NDArray[np.int64]
     quiet: NDArray[np.bool_]
+
+    @property
+    def distinct(self) -> bool:
+        """Whether no two slices have equal values."""
+        return len(np.unique(self.values)) == len(self.values)
 
     @property
     def both(self) -> NDArray[np.int64]:
@@ -174,7 +177,6 @@ class Escape:
     zero_at          path -> for step 0 ... steps: True where the whole gradient was exactly zero
     start, end       path -> {axis: UnitGroups} before the first and after the last step (parameters of two axes and
                      more, and vectors with axis 0)
-    fingerprints     path -> hash of the values after the last step; equal_gradients likewise for the last gradient
     moved_output     RMS change of the output relative to its first RMS
     finite           False where a step led to NaN or infinity (the steps stop there)
     apart            path -> distance to the parameter it started equal to, for each but the first of such a group
@@ -187,8 +189,6 @@ class Escape:
     zero_at: Mapping[str, tuple[bool, ...]]
     start: Mapping[str, Mapping[int, UnitGroups]]
     end: Mapping[str, Mapping[int, UnitGroups]]
-    fingerprints: Mapping[str, int]
-    gradient_fingerprints: Mapping[str, int]
     moved_output: float
     finite: bool
     after: Trace | Absent

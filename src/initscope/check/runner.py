@@ -99,6 +99,7 @@ def _lowered(finding: Finding, rule: type[Rule], evidence: Evidence) -> Finding:
 def _without_consequences(
     rules: dict[str, type[Rule]], found: dict[str, list[Finding]]
 ) -> tuple[list[Finding], list[tuple[Finding, str]]]:
+    """A finding is left out where a required rule gives its cause, and gives it at least as gravely."""
     kept, explained = [], []
     for name, rule in rules.items():
         causes = [
@@ -108,7 +109,8 @@ def _without_consequences(
             if cause.severity in ("error", "warn")
         ]
         for finding in found.get(name, []):
-            cause = next((one for one in causes if rule().silenced_by(finding, one)), None)
+            graver = [one for one in causes if SEVERITIES.index(one.severity) <= SEVERITIES.index(finding.severity)]
+            cause = next((one for one in graver if rule().silenced_by(finding, one)), None)
             if cause is None:
                 kept.append(finding)
             else:

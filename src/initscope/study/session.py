@@ -53,7 +53,7 @@ def train_missing(
     command: Sequence[str],
     watcher: Watcher,
 ) -> None:
-    """Trains the runs of `plan` that the folder `store` lacks, and stores each ensemble when it ends.
+    """Checks the starts of `plan`, trains the runs that the folder `store` lacks, stores each ensemble when it ends.
 
     A folder that belongs to another study is refused before anything is trained. A KeyboardInterrupt stops the workers
     and passes through; what was stored stays.
@@ -62,10 +62,10 @@ def train_missing(
     store.save_data_summary(data.summary())
     store.save_study_toml(_merged(plan, store).to_toml())
     missing = _missing(plan, store)
-    _check_starts(plan, data, store)
     ensembles = plan.ensembles(missing, device=device)
     count = choose_workers(workers, device=device, ensembles=max(1, len(ensembles)))
     watcher.planned(len(plan.runs), len(plan.runs) - len(missing), count)
+    _check_starts(plan, data, store)
     if ensembles:
         store.save_environment(_environment(device, count, command))
         _train(plan, data, store, ensembles, device=device, workers=count, watcher=watcher)

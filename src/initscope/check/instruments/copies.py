@@ -12,12 +12,23 @@ from initscope.check.instruments.recording import grad_state
 from initscope.check.instruments.symmetry import fingerprint
 
 
+FEW = 16
+"""Entries that are compared first: parameters that differ in them are no copies."""
+
+
 def equal_at_start(model: nn.Module) -> tuple[tuple[str, ...], ...]:
     """Returns groups of trainable parameters of equal bits, in the model's order; all zeros are no copies."""
+    alike: dict[tuple[object, ...], list[str]] = {}
+    parameters = dict(model.named_parameters())
+    for path, parameter in parameters.items():
+        if parameter.requires_grad and parameter.numel() and not parameter.is_meta:
+            first = tuple(parameter.detach().reshape(-1)[:FEW].tolist())
+            alike.setdefault((parameter.shape, parameter.dtype, first), []).append(path)
     groups: dict[int, list[str]] = {}
-    for path, parameter in model.named_parameters():
-        if parameter.requires_grad and parameter.numel() and not parameter.is_meta and bool(parameter.detach().any()):
-            groups.setdefault(fingerprint(parameter), []).append(path)
+    for paths in alike.values():
+        for path in paths if len(paths) > 1 else ():
+            if bool(parameters[path].detach().any()):
+                groups.setdefault(fingerprint(parameters[path]), []).append(path)
     return tuple(tuple(group) for group in groups.values() if len(group) > 1)
 
 

@@ -66,7 +66,6 @@ def _with_gradient(facts: ParameterFacts, parameter: Tensor, used: frozenset[str
         grad="zero" if peak == 0 else "some",
         grad_rms=rms,
         grad_max=peak,
-        grad_fingerprint=fingerprint(gradient),
     )
 
 

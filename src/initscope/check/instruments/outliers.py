@@ -114,6 +114,7 @@ def _structured(deviation: Tensor, far: Tensor) -> bool:
     places = rows.nonzero()
     if len(places) >= 4:
         offsets = torch.bincount(places[:, 1] - places[:, 0] + rows.shape[0])
-        if int(offsets.topk(min(3, len(offsets))).values.sum()) > 0.5 * len(places):
+        common = offsets.topk(min(3, len(offsets))).values
+        if int(common[0]) >= 4 and int(common.sum()) > 0.5 * len(places):
             return True
     return False

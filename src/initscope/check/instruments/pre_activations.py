@@ -94,7 +94,7 @@ def activated(trace: Trace, names: Iterable[str]) -> tuple[Activated, ...]:
 
 def off_units(group: Activated) -> NDArray[np.bool_]:
     """Returns which units are off in every call."""
-    return np.logical_and.reduce([_off(op) for op in group.ops])
+    return np.asarray(np.stack([_off(op) for op in group.ops]).all(axis=0), dtype=np.bool_)
 
 
 def _off(op: Op) -> NDArray[np.bool_]:
@@ -190,10 +190,20 @@ def vectors(evidence: Evidence, fed: Fed) -> tuple[ParameterFacts, ...]:
 def start_entries(evidence: Evidence, group: Activated, *, weights: str = "he_normal") -> dict[str, str]:
     """Returns the plan that draws the layers anew with `weights` and resets their biases and norms: path -> method."""
     matrices = (evidence.parameters.get(path) for path in group.fed.weights)
-    entries = {facts.path: weights for facts in matrices if facts is not None and len(facts.shape) > 1}
+    entries = {
+        facts.path: weights if facts.fan_in is not None else _by_spread(facts, group.units, weights)
+        for facts in matrices
+        if facts is not None and len(facts.shape) > 1
+    }
     for facts in vectors(evidence, group.fed):
         entries[facts.path] = "ones" if facts.role in ("norm weight", "scale") else "zeros"
     return entries
+
+
+def _by_spread(facts: ParameterFacts, units: int, weights: str) -> str:
+    """The method for a matrix of the user's own, whose layout no plan knows: a normal of the spread it would get."""
+    terms = max(prod(facts.shape) / max(units, 1), 1.0)
+    return f"normal(std={sqrt((2.0 if weights.startswith('he') else 1.0) / terms):.3g})"
 
 
 def call_text(entries: Mapping[str, str]) -> str:

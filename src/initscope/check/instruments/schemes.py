@@ -20,6 +20,10 @@ NUMERATORS: dict[str, float] = {"he": 2.0, "lecun": 1.0, "torch's default": 1 / 
 """Name of a scheme -> c in variance = c / fan."""
 
 
+ENOUGH = 400_000
+"""Entries of a weight that are looked at; of larger ones every so-manyth."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Drawn:
     """One weight of a layer between layers, and how it connects.
@@ -81,7 +85,8 @@ def _is_recurrent(evidence: Evidence, weight: str) -> bool:
 
 
 def _drawn(trace: Trace, op: Op, weight: str, values: Tensor) -> Drawn | None:
-    flat = values.reshape(-1).double().cpu()
+    flat = values.reshape(-1)
+    flat = flat[:: max(1, flat.numel() // ENOUGH)].double().cpu()
     variance = float(flat.square().mean())
     if not math.isfinite(variance) or variance <= 0 or float(flat.mean()) ** 2 * flat.numel() > 16 * variance:
         return None

@@ -23,29 +23,34 @@ CHUNK = 2_000_000
 """Entries that are widened to float64 at a time."""
 
 
-def unit_groups(model: nn.Module, *, most: int = 200_000_000) -> dict[str, dict[int, UnitGroups]]:
+def unit_groups(
+    model: nn.Module, *, since: Mapping[str, Mapping[int, UnitGroups]] | None = None, most: int = 200_000_000
+) -> dict[str, dict[int, UnitGroups]]:
     """Returns, for every trainable parameter with a gradient, the groups of equal slices along axes 0 and 1.
 
     A vector has axis 0 alone, a parameter of three axes all three (a matrix for each member of a batch of layers). A
-    parameter with more than `most` entries is left out.
+    parameter with more than `most` entries is left out. Slices that all differed in `since`, an earlier answer, are not
+    compared again: a few tiny steps make no two of them equal. Gradients are compared where values are equal.
     """
     found: dict[str, dict[int, UnitGroups]] = {}
     for path, parameter in model.named_parameters():
         gradient = parameter.grad
-        if (
-            gradient is None
-            or gradient.layout != torch.strided
-            or not 0 < parameter.numel() <= most
-            or parameter.ndim == 0
-        ):
+        strided = gradient is not None and gradient.layout == torch.strided
+        if gradient is None or not strided or not 0 < parameter.numel() <= most or parameter.ndim == 0:
             continue
+        before = (since or {}).get(path, {})
         found[path] = {
-            axis: UnitGroups(
-                values=groups(parameter.detach(), axis), gradients=groups(gradient, axis), quiet=quiet(gradient, axis)
-            )
+            axis: before[axis] if axis in before and before[axis].distinct else _groups_along(parameter, gradient, axis)
             for axis in range(3 if parameter.ndim == 3 else min(parameter.ndim, 2))
         }
     return found
+
+
+def _groups_along(parameter: Tensor, gradient: Tensor, axis: int) -> UnitGroups:
+    values = groups(parameter.detach(), axis)
+    if len(np.unique(values)) == len(values):
+        return UnitGroups(values=values, gradients=values, quiet=np.zeros(len(values), dtype=np.bool_))
+    return UnitGroups(values=values, gradients=groups(gradient, axis), quiet=quiet(gradient, axis))
 
 
 def groups(tensor: Tensor, axis: int) -> NDArray[np.int64]:
@@ -137,9 +142,3 @@ def fingerprint(tensor: Tensor) -> int:
             blake2b(raw.data, digest_size=8, key=blake2b(head, digest_size=16).digest()).digest(), "big"
         )
 
-
-def fingerprints(model: nn.Module) -> tuple[Mapping[str, int], Mapping[str, int]]:
-    """Returns path -> hash of every parameter's values, and of every gradient there is."""
-    values = {path: fingerprint(one) for path, one in model.named_parameters()}
-    gradients = {path: fingerprint(one.grad) for path, one in model.named_parameters() if one.grad is not None}
-    return values, gradients

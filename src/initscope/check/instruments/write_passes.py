@@ -22,7 +22,7 @@ FAR = 2.0
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Undone:
-    """A user's write whose values a later one replaced: `early`, `late`, and in what they differ.
+    """A user's write that a later one of another law replaced: `early`, `late`, and in what they differ.
 
     `early_line`, `late_line` are the parts of the call chains that tell them apart, innermost first; `others` are
     tensors that the late line wrote and the early one did not.
@@ -90,28 +90,27 @@ class Passes:
         return {}
 
     def undone(self) -> Iterator[Undone]:
-        """Yields every write by the user's code into a parameter whose values the last replacing write took away."""
+        """Yields every write by the user's code into a parameter whose values the next replacing write took away for "
+        "good."""
         for path, writes in self.by_tensor.items():
-            if path not in self.facts or self.facts[path].buffer:
+            facts = self.facts.get(path)
+            replacing = [number for number, one in enumerate(writes) if one.whole and replaces_values(one)]
+            if facts is None or facts.buffer or not replacing or not writes[replacing[-1]].site:
                 continue
-            last = next(
-                (n for n in reversed(range(len(writes))) if writes[n].whole and replaces_values(writes[n])), None
-            )
-            if (
-                last is None
-                or not writes[last].site
-                or any(replaces_values(one) and not one.framework for one in writes[last + 1 :])
-            ):
+            if any(replaces_values(one) and not one.framework for one in writes[replacing[-1] + 1 :]):
                 continue
-            late = writes[last]
-            for early in writes[:last]:
-                if not early.framework and early.site and early.site != late.site:
-                    length = _apart(early.site, late.site)
-                    lines = early.site[:length], late.site[:length]
-                    others = tuple(sorted(self.covered(lines[1]) - self.covered(lines[0])))
-                    yield Undone(
-                        path=path, early=early, late=late, early_line=lines[0], late_line=lines[1], others=others
-                    )
+            for number, early in enumerate(writes[: replacing[-1]]):
+                late = writes[next(one for one in replacing if one > number)]
+                if early.framework or not early.site or not late.site or early.site == late.site:
+                    continue
+                if differs(early, late, shape=facts.shape) and differs(early, writes[replacing[-1]], shape=facts.shape):
+                    yield self._pair(path, early, late)
+
+    def _pair(self, path: str, early: Write, late: Write) -> Undone:
+        length = _apart(early.site, late.site)
+        lines = early.site[:length], late.site[:length]
+        others = tuple(sorted(self.covered(lines[1]) - self.covered(lines[0])))
+        return Undone(path=path, early=early, late=late, early_line=lines[0], late_line=lines[1], others=others)
 
 
 def differs(early: Write, late: Write, *, shape: tuple[int, ...]) -> bool:

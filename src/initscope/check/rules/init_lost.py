@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from initscope.check.evidence import Builds, Evidence, Write
 from initscope.check.instruments.naming import counted
 from initscope.check.instruments.start_cures import set_to
-from initscope.check.instruments.write_passes import Passes, Undone, differs, law_of
+from initscope.check.instruments.write_passes import Passes, Undone, law_of
 from initscope.check.rule import Rule, register
 from initscope.records.finding import Finding, Location, Severity
 
@@ -69,9 +69,8 @@ class InitLost(Rule):
         passes = Passes(builds=evidence.builds, model=evidence.model, facts=evidence.parameters)
         found: dict[tuple[tuple[str, ...], tuple[str, ...]], list[Undone]] = {}
         for one in passes.undone():
-            shape = evidence.parameters[one.path].shape
             lost = _same_kind_lost(passes, one) or _one_kind_of_many(passes, one)
-            if lost and differs(one.early, one.late, shape=shape) and not _is_load(one.late, passes, one.late_line):
+            if lost and not _is_load(one.late, passes, one.late_line):
                 found.setdefault((one.early_line, one.late_line), []).append(one)
         for group in found.values():
             yield self._told(evidence, group)

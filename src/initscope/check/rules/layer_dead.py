@@ -22,6 +22,7 @@ from initscope.check.rule import Rule, register
 from initscope.records.finding import Finding, Severity
 
 LEAST_ROWS = 8
+NAN = float("nan")
 
 
 @register
@@ -88,7 +89,7 @@ class LayerDead(Rule):
 
     def _finding(self, evidence: Evidence, trace: Trace, group: Activated, *, consequences: int) -> Finding:
         moments = [one for op in group.ops if (one := measured(trace, trace.data_operands(op)[0])) is not None]
-        high, low = max(one.high for one in moments), min(one.low for one in moments)
+        high, low = max((one.high for one in moments), default=NAN), min((one.low for one in moments), default=NAN)
         biases = vectors(evidence, group.fed)
         severity: Severity = "error" if group.units >= 3 and after_probe(evidence) is not None else "warn"
         final = _ends_in_output(trace, group)
@@ -105,7 +106,7 @@ class LayerDead(Rule):
                 "rows": group.rows,
                 "low": low,
                 "high": high,
-                "mean": sum(one.mean for one in moments) / len(moments),
+                "mean": sum(one.mean for one in moments) / max(len(moments), 1),
                 "bias_low": min((one.low for one in biases), default=None),
                 "bias_high": max((one.high for one in biases), default=None),
                 "consequences": consequences,

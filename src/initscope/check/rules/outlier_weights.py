@@ -40,11 +40,11 @@ class OutlierWeights(Rule):
     Null hypothesis: the entries of a tensor are independent draws from one symmetric law with tails no heavier than
     Laplace's (uniform, normal and truncated laws are far lighter). Statistic: the largest distance from the median,
     with the scale from the quartiles; its p-value is exact for the largest of n. Alarm below 1e-6 and below Holm's
-    bound at 1e-3 for the whole model. Only trainable tensors of two axes and more are tested whose last write
-    of the whole is a draw; of a model given without its factory, only those where the largest magnitude occurs several times to the
-    bit, as clamping leaves it. Sound draws stay at 3 to 7 deviations, those of the reports and the calibration lie at
-    20 to 10000. Fewer than three such entries in the whole model are information: torch's own `trunc_normal_` with
-    the absolute bounds of +-2 leaves one at a hundred deviations in about every ten million draws of float32.
+    bound at 1e-3 for the whole model. Only trainable tensors of two axes and more are tested whose last write of the
+    whole is a draw; of a model given without its factory, only those where the largest magnitude occurs several times
+    to the bit, as clamping leaves it. Sound draws stay at 3 to 7 deviations, those of the reports and the calibration
+    lie at 20 to 10000. Fewer than three such entries in the whole model are information: torch's own `trunc_normal_`
+    with the absolute bounds of +-2 leaves one at a hundred deviations in about every ten million draws of float32.
 
     When it is fine
 

@@ -92,7 +92,7 @@ class TieBroken(Rule):
             "equal": f"{both} hold bit for bit the same {list(first.shape)} draws in two memories",
             "rows": f"{one.share:.0%} of the rows of {both} are bit for bit the same draws in two memories",
             "transposed": f"{one.second} is bit for bit the transpose of {one.first}, in a memory of its own",
-            "borrowed": f"the memory of {one.second} was drawn by the class of {one.first}: they were one parameter once",
+            "borrowed": f"the memory of {one.second} was drawn by the class of {one.first}: they were one once",
         }[one.how]
         severity: Severity = "info" if one.how == "transposed" and not _narrows(evidence, one.first) else "warn"
         means = (

@@ -81,8 +81,9 @@ class TiedScale(Rule):
         vocabulary, width = facts.shape
         wanted = min(facts.std / spread, 1 / sqrt(width))
         return self.finding(
-            f"{path} is both embedding and output, and its std of {facts.std:.3g} gives logits of deviation {spread:.3g}, "
-            f"where 1 is wanted: the loss starts about {spread**2 / 2:.3g} nats above ln {vocabulary} = {log(vocabulary):.3g}",
+            f"{path} is both embedding and output, and its std of {facts.std:.3g} gives logits "
+            f"of deviation {spread:.3g}, where 1 is wanted: the loss starts about "
+            f"{spread**2 / 2:.3g} nats above ln {vocabulary} = {log(vocabulary):.3g}",
             where=(path, *facts.tied),
             evidence={
                 "std": facts.std,
@@ -91,7 +92,8 @@ class TiedScale(Rule):
                 "width": width,
                 "margin_log10": round(log10(spread / WARN), 4),
             },
-            fix=f'initscope.initialize(model, {{"{path}": "normal(std={wanted:.3g})"}})  # or divide the logits by {spread:.3g}',
+            fix=f'initscope.initialize(model, {{"{path}": "normal(std={wanted:.3g})"}})'
+            f"  # or divide the logits by {spread:.3g}",
             severity="error" if spread > ERROR else "warn",
             confidence=f"logits of deviation {spread:.3g}, sound networks 1.2 at most",
             location=evidence.locate(path),
