@@ -43,7 +43,7 @@ class Capture(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch ship
         """Runs one operator and records it; in the backward pass it runs it alone."""
         kwargs = dict(kwargs or {})
         replaced = as_expected(func, args, kwargs)
-        if not self.recorded:
+        if not self.recorded or self.recording.busy:
             return func(*args, **kwargs) if replaced is NotImplemented else replaced
         recording = self.recording
         recording.settle()

@@ -11,7 +11,6 @@ from initscope.check.evidence import Apart
 from initscope.check.instruments.recording import grad_state
 from initscope.check.instruments.symmetry import fingerprint
 
-
 FEW = 16
 """Entries that are compared first: parameters that differ in them are no copies."""
 

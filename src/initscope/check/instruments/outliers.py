@@ -15,6 +15,10 @@ QUARTILE_NORMAL, QUARTILE_LAPLACE = 0.6744897501960817, 0.6931471805599453
 """Upper quartiles of the standard laws."""
 
 
+SAMPLE = 100_000
+"""Entries that the bulk of a law is read from; of larger tensors every so-manyth."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Outliers:
     """Entries far out: how many, the largest in standard deviations of the bulk, and how likely that is.
@@ -40,25 +44,30 @@ def outliers(tensor: Tensor) -> Outliers | None:
     normal, truncated, logistic, products of two normals). Scales that differ between rows, columns or other slices,
     diagonals, and tensors of which more than a fifth is zero are structure.
     """
-    values = tensor.detach().to(torch.float64)
+    values = tensor.detach()
+    values = values if values.dtype in (torch.float32, torch.float64) else values.float()
     flat = values.reshape(-1)
     n = flat.numel()
-    if n < FEWEST or float((flat == 0).double().mean()) > 0.2 or not bool(torch.isfinite(flat).all()):
+    if n < FEWEST:
         return None
-    sample = flat[:: max(1, n // 1_000_000)]
+    least, most = (float(one) for one in torch.aminmax(flat))
+    if not (math.isfinite(least) and math.isfinite(most)) or n - int(torch.count_nonzero(flat)) > 0.2 * n:
+        return None
+    sample = flat[:: max(1, n // SAMPLE)].double()
     ordered = sample.sort().values
     low, middle, high = (float(ordered[int(share * (len(ordered) - 1))]) for share in (0.25, 0.5, 0.75))
     spread = (high - low) / 2
     if spread <= 0 or abs(middle) > spread / 2:
         return None
-    inflated = spread * (1 + 6.0 / math.sqrt(n))
-    deviation = (values - middle).abs()
-    largest = float(deviation.max())
+    inflated = spread * (1 + 6.0 / math.sqrt(len(ordered)))
+    largest = max(most - middle, middle - least)
     laplace = largest / inflated * QUARTILE_LAPLACE
     normal = largest / inflated * QUARTILE_NORMAL
     log10_p = _of_many(-laplace / math.log(10), n)
     if log10_p > -4:
         return None
+    deviation = (values.double() - middle).abs()
+    largest = float(deviation.max())
     bar = (math.log(n) + 14) / QUARTILE_LAPLACE * inflated
     far = deviation > min(bar, largest)
     far |= deviation == largest

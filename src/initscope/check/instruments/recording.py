@@ -79,6 +79,7 @@ class Recording:
     used: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
+        self.busy = False
         self._values: list[_Open] = []
         self._ops: list[Op] = []
         self._calls: list[Call] = []
@@ -105,7 +106,9 @@ class Recording:
         axis = sample_axis(tensor.shape, self.batch, [])
         value = _Open(shape=tuple(tensor.shape), dtype=str(tensor.dtype)[6:], origin="input", path=name, from_data=True)
         value.sample_axis, value.unit_axis = axis, (1 if tensor.ndim == 4 else tensor.ndim - 1) if tensor.ndim else None
+        self.busy = True
         value.forward = self._moments(tensor, value)
+        self.busy = False
         self._known[tensor] = self._enter(value)
         self._remember_storage(tensor)
 
@@ -345,8 +348,7 @@ class Recording:
         return len(self._values) - 1
 
     def _remember_storage(self, tensor: Tensor) -> None:
-        key = _storage_key(tensor)
-        if key is not None:
+        if (key := _storage_key(tensor)) is not None:
             self._by_storage.setdefault(key, []).append(weakref.ref(tensor))
 
     def _moments(self, tensor: Tensor, value: _Open) -> Moments | None:
@@ -394,6 +396,4 @@ def _numbers(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[tuple[An
 def grad_state(tensor: Tensor) -> torch.Tensor | None:
     """Returns a parameter's gradient as a dense tensor, None where none arrived."""
     gradient = tensor.grad
-    if gradient is not None and gradient.layout != torch.strided:
-        gradient = gradient.to_dense()
-    return gradient
+    return gradient.to_dense() if gradient is not None and gradient.layout != torch.strided else gradient

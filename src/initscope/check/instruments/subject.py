@@ -76,7 +76,7 @@ class Subject:
         if not model.training:
             model.train()
             for module in model.modules():
-                frozen = [one for one in module.parameters(recurse=False)]
+                frozen = list(module.parameters(recurse=False))
                 if (
                     isinstance(module, nn.modules.batchnorm._BatchNorm)
                     and frozen
