@@ -107,7 +107,7 @@ def _kept(before: dict[str, Observed], what: str) -> dict[str, Any]:
 
 def _gravest(chosen_rules: Sequence[str]) -> dict[str, str]:
     """Returns each rule's highest severity, by name, in the order of the codes."""
-    from initscope.check.rule import RULES
+    from initscope.checker.rule import RULES
 
     rules = sorted((rule for _, rule in RULES.items()), key=lambda rule: rule.code)
     return {rule.name: rule.gravest for rule in rules if not chosen_rules or {rule.name, rule.code} & set(chosen_rules)}

@@ -52,7 +52,7 @@ at the first.
 
 What follows: momentum descent stands still from 2.8 decades lost on, everywhere from 3.3 on; Adam is hurt from 3.5 on
 for squashing functions and from 6 on for all; two thirds of a decade a layer hurt earlier (sigmoids). Of a gain, 1.3
-decades hurt both, and nothing trains from 3 on. `initscope.check.instruments.chain_limits` holds these numbers.
+decades hurt both, and nothing trains from 3 on. `initscope.checker.instruments.chain_limits` holds these numbers.
 """
 
 from __future__ import annotations

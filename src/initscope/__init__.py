@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from initscope.api.results import StudyResults
     from initscope.api.run import open_results, run
     from initscope.base.errors import EnvironmentFault, InitscopeError, RunsFailedError, UnsoundStartError, UsageError
-    from initscope.check.allowances import allow
+    from initscope.checker.allowances import allow
     from initscope.records.study import Study
 
 __version__ = "0.1.0"
 
 _HOME = {
-    "allow": "initscope.check.allowances",
+    "allow": "initscope.checker.allowances",
     "check": "initscope.api.check",
     "Report": "initscope.api.check_report",
     "UnsoundStartError": "initscope.base.errors",

@@ -15,7 +15,7 @@ from initscope.api.hf_target import offline
 from initscope.api.targets import load_batch, load_loss, load_source, load_target, parts_of
 from initscope.api.user_code import load_object
 from initscope.base.errors import EnvironmentFault, UsageError
-from initscope.check.instruments.losses import NAMES
+from initscope.checker.instruments.losses import NAMES
 
 NETS = """\
 import torch

@@ -13,7 +13,7 @@ FLOORS = {
     "base": 0,
     "records": 1, "theory": 1,
     "modules": 2, "measures": 2, "models": 2, "datasets": 2,
-    "initializers": 3, "train": 3, "stats": 3, "store": 3, "check": 3,
+    "initializers": 3, "train": 3, "stats": 3, "store": 3, "checker": 3,
     "study": 4, "figures": 4,
     "report": 5,
     "api": 6, "init": 6,

@@ -175,7 +175,7 @@ def test_the_table_of_the_repository_contradicts_itself_nowhere() -> None:
 
 
 def test_every_rule_that_a_broken_network_names_exists() -> None:
-    from initscope.check.rule import RULES
+    from initscope.checker.rule import RULES
 
     assert sorted({rule for one in all_cases() for rule in one.rules if rule not in RULES}) == []
 

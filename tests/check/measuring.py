@@ -7,11 +7,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from initscope.check.evidence import Absent, Evidence
-from initscope.check.instruments.examine import examine
-from initscope.check.instruments.loss_choice import ChosenLoss
-from initscope.check.instruments.subject import Subject
-from initscope.check.instruments.trace import Trace
+from initscope.checker.evidence import Absent, Evidence
+from initscope.checker.instruments.examine import examine
+from initscope.checker.instruments.loss_choice import ChosenLoss
+from initscope.checker.instruments.subject import Subject
+from initscope.checker.instruments.trace import Trace
 
 
 def evidence_of(

@@ -13,9 +13,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from initscope.check.evidence import Absent, Builds
-from initscope.check.instruments.builds import examine_builds, first_build
-from initscope.check.instruments.writes import watch_writes
+from initscope.checker.evidence import Absent, Builds
+from initscope.checker.instruments.builds import examine_builds, first_build
+from initscope.checker.instruments.writes import watch_writes
 from initscope.modules.generators import seeded_generators
 from initscope.records.finding import Location
 

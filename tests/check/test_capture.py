@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from initscope.check.instruments.graph import layers, main_outputs, next_activation, trunk
-from initscope.check.instruments.moments import moments
+from initscope.checker.instruments.graph import layers, main_outputs, next_activation, trunk
+from initscope.checker.instruments.moments import moments
 from tests.check.measuring import evidence_of, trace_of
 
 

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from initscope.check.evidence import Absent, Chance, LossKind
-from initscope.check.instruments.chance import measure_chance
+from initscope.checker.evidence import Absent, Chance, LossKind
+from initscope.checker.instruments.chance import measure_chance
 
 GENERATOR = torch.Generator().manual_seed(0)
 N, C = 48, 5

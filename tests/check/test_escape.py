@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from initscope.check.evidence import Escape
+from initscope.checker.evidence import Escape
 from tests.check.measuring import evidence_of
 
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from initscope.base.errors import UsageError
-from initscope.check.instruments.input_shapes import DTYPES, LEGAL, parse_shape
-from initscope.check.instruments.inputs import synthetic_inputs
+from initscope.checker.instruments.input_shapes import DTYPES, LEGAL, parse_shape
+from initscope.checker.instruments.inputs import synthetic_inputs
 
 
 class Recurrent(nn.Module):

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from initscope.base.errors import UsageError
-from initscope.check.evidence import Absent, LossKind
-from initscope.check.instruments.capture import run_captured
-from initscope.check.instruments.loss_kinds import recognised
-from initscope.check.instruments.loss_outputs import floating_outputs, loss_output, with_replaced
-from initscope.check.instruments.losses import NAMES, StandIn, evaluated_loss, guessed_loss, named_loss, own_loss
-from initscope.check.instruments.recording import Recording
+from initscope.checker.evidence import Absent, LossKind
+from initscope.checker.instruments.capture import run_captured
+from initscope.checker.instruments.loss_kinds import recognised
+from initscope.checker.instruments.loss_outputs import floating_outputs, loss_output, with_replaced
+from initscope.checker.instruments.losses import NAMES, StandIn, evaluated_loss, guessed_loss, named_loss, own_loss
+from initscope.checker.instruments.recording import Recording
 
 Pair = namedtuple("Pair", ["first", "second"])
 CLASSES = torch.tensor([0, 3, 1, 4, 2, 2, 0, 1])

@@ -135,4 +135,4 @@ def test_what_the_model_raises_is_told_with_the_layer_and_the_users_own_tracebac
     )
     assert "where: second (Linear(in_features=4, out_features=2, bias=True))" in text
     assert "curious_models.py" in text and "return self.second(self.norm(self.first(inputs)))" in text
-    assert "initscope/check" not in text
+    assert "initscope/checker" not in text

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from initscope.base.errors import UsageError
-from initscope.check.baseline import Baseline
-from initscope.check.rule_names import LEGAL, REDIRECTS, resolve_rules
-from initscope.check.selection import IN_BASELINE, Allowance, Unused, chosen, silence
-from initscope.check.settings import PathIgnore, Settings
+from initscope.checker.baseline import Baseline
+from initscope.checker.rule_names import LEGAL, REDIRECTS, resolve_rules
+from initscope.checker.selection import IN_BASELINE, Allowance, Unused, chosen, silence
+from initscope.checker.settings import PathIgnore, Settings
 from initscope.records.finding import Finding
 
 KNOWN = {"equal-units": "INI101", "signal-fades": "INI301", "signal-grows": "INI302", "dead-units": "INI402"}

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from initscope.base.errors import UsageError
-from initscope.check.baseline import baseline_text, fingerprint, read_baseline
-from initscope.check.rule_names import LEGAL
-from initscope.check.settings import PathIgnore, Settings, find_settings
+from initscope.checker.baseline import baseline_text, fingerprint, read_baseline
+from initscope.checker.rule_names import LEGAL
+from initscope.checker.settings import PathIgnore, Settings, find_settings
 from initscope.records.finding import Finding
 
 KNOWN = {"signal-fades": "INI301", "signal-grows": "INI302", "dead-units": "INI402"}

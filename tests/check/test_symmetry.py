@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from initscope.check.instruments.symmetry import fingerprint, groups, unit_groups
+from initscope.checker.instruments.symmetry import fingerprint, groups, unit_groups
 
 
 def _draw(*shape: int) -> torch.Tensor:

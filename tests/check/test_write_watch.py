@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from initscope.check.instruments.writes import watch_writes
+from initscope.checker.instruments.writes import watch_writes
 from initscope.modules.generators import seeded_generators
 from initscope.records.finding import Location
 
@@ -99,7 +99,7 @@ def test_a_compiled_function_may_be_called_in_a_factory() -> None:
 def test_torchs_compiler_is_not_imported_for_the_watch() -> None:
     program = (
         "import sys, torch\n"
-        "from initscope.check.instruments.writes import watch_writes\n"
+        "from initscope.checker.instruments.writes import watch_writes\n"
         "with watch_writes():\n"
         "    torch.nn.Linear(2, 2)\n"
         "assert 'torch._dynamo' not in sys.modules\n"

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
-from initscope.check.evidence import Write
-from initscope.check.instruments import write_book
-from initscope.check.instruments.writes import WriteLog, replaces_values, watch_writes
+from initscope.checker.evidence import Write
+from initscope.checker.instruments import write_book
+from initscope.checker.instruments.writes import WriteLog, replaces_values, watch_writes
 from initscope.modules.generators import seeded_generators
 from initscope.records.finding import Location
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from initscope.check.rule_names import LEGAL
-from initscope.check.selection import IN_BASELINE
-from initscope.check.settings import Settings
+from initscope.checker.rule_names import LEGAL
+from initscope.checker.selection import IN_BASELINE
+from initscope.checker.settings import Settings
 from initscope.cli import catalogues
 from initscope.cli.check_command import exit_code
 from initscope.records.finding import CheckReport, Failed
@@ -41,7 +41,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
     stand_in.check_source = check_source  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "initscope.api.check", stand_in)
     monkeypatch.setattr(catalogues, "rule_infos", lambda: RULES)
-    monkeypatch.setattr("initscope.check.rule_names.known_rules", lambda: {rule.name: rule.code for rule in RULES})
+    monkeypatch.setattr("initscope.checker.rule_names.known_rules", lambda: {rule.name: rule.code for rule in RULES})
     return seen
 
 

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 import initscope.api.check  # noqa: F401  # it registers a rule of its own, which must not happen inside `only`
-from initscope.check.evidence import Evidence
-from initscope.check.rule import RULES, Rule
+from initscope.checker.evidence import Evidence
+from initscope.checker.rule import RULES, Rule
 from initscope.records.finding import Finding
 
 FACTORIES = """\

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from initscope.base.errors import EnvironmentFault, UnsoundStartError, UsageError
-from initscope.check.allowances import allow
+from initscope.checker.allowances import allow
 from tests.integrations.starts import Crashes, SevenBias, batch, network, only
 
 pytestmark = pytest.mark.usefixtures("seven_rules")

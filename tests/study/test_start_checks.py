@@ -11,8 +11,8 @@ import pytest
 import torch
 
 import initscope
-from initscope.check.evidence import Evidence
-from initscope.check.rule import RULES, Rule
+from initscope.checker.evidence import Evidence
+from initscope.checker.rule import RULES, Rule
 from initscope.records.finding import Finding
 from initscope.records.start_check import StartCheck, StartFinding
 from initscope.study import start_checks

@@ -16,22 +16,22 @@ from initscope.api.arguments import texts
 from initscope.api.check_report import Report
 from initscope.api.initialization import checked_seed
 from initscope.base.errors import InitscopeError, UsageError
-from initscope.check.allowances import allowances_in
-from initscope.check.evidence import Absent, Builds, Evidence
-from initscope.check.instruments.builds import examine_builds, first_build
-from initscope.check.instruments.examine import examine
-from initscope.check.instruments.inputs import synthetic_inputs
-from initscope.check.instruments.loss_choice import ChosenLoss
-from initscope.check.instruments.losses import named_loss
-from initscope.check.instruments.subject import Subject, device_of
-from initscope.check.instruments.writes import WriteLog
-from initscope.check.locating import locator
-from initscope.check.rule import RULES, Rule
-from initscope.check.rule_names import known_rules, resolve_rules
-from initscope.check.rules.unused_suppression import unused_findings
-from initscope.check.runner import Judgement, judge, needs_of
-from initscope.check.selection import chosen, silence
-from initscope.check.settings import Settings
+from initscope.checker.allowances import allowances_in
+from initscope.checker.evidence import Absent, Builds, Evidence
+from initscope.checker.instruments.builds import examine_builds, first_build
+from initscope.checker.instruments.examine import examine
+from initscope.checker.instruments.inputs import synthetic_inputs
+from initscope.checker.instruments.loss_choice import ChosenLoss
+from initscope.checker.instruments.losses import named_loss
+from initscope.checker.instruments.subject import Subject, device_of
+from initscope.checker.instruments.writes import WriteLog
+from initscope.checker.locating import locator
+from initscope.checker.rule import RULES, Rule
+from initscope.checker.rule_names import known_rules, resolve_rules
+from initscope.checker.rules.unused_suppression import unused_findings
+from initscope.checker.runner import Judgement, judge, needs_of
+from initscope.checker.selection import chosen, silence
+from initscope.checker.settings import Settings
 from initscope.modules.arguments import replaced
 from initscope.modules.generators import seeded_generators
 from initscope.modules.wrappers import unwrapped

@@ -84,7 +84,7 @@ class Report:
         )
 
     def _printing(self) -> Printing:
-        from initscope.check.rule import RULES
+        from initscope.checker.rule import RULES
         from initscope.report.findings.printing import Printing
         from initscope.report.findings.rule_info import info_of
 

@@ -14,7 +14,7 @@ from initscope.api.timm_target import timm_factory
 from initscope.api.user_code import importable_for, load_object, told
 from initscope.base.errors import InitscopeError, UsageError
 from initscope.base.streams import stream_seed
-from initscope.check.instruments.losses import Loss, named_loss
+from initscope.checker.instruments.losses import Loss, named_loss
 from initscope.modules.generators import seeded_generators
 
 PARTS = "a torch.nn.Module, or a tuple (module, inputs, targets, loss) of which the later may be left out"

@@ -58,7 +58,7 @@ def rules() -> Rows:
 
 def rule_infos() -> tuple[RuleInfo, ...]:
     """Returns what there is to know of every rule, in the order of the codes."""
-    from initscope.check.rule import RULES
+    from initscope.checker.rule import RULES
     from initscope.report.findings.rule_info import info_of
 
     return tuple(sorted((info_of(rule) for _, rule in RULES.items()), key=lambda one: one.code))
@@ -66,7 +66,7 @@ def rule_infos() -> tuple[RuleInfo, ...]:
 
 def find_rule(name: str) -> RuleInfo | None:
     """Returns the rule with this name, this code in any case, or this former name; None where there is none."""
-    from initscope.check.rule_names import resolve_rules
+    from initscope.checker.rule_names import resolve_rules
 
     infos = rule_infos()
     try:

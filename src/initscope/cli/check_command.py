@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from initscope.check.settings import Settings
+    from initscope.checker.settings import Settings
     from initscope.records.finding import CheckReport
     from initscope.report.findings.printing import Printing
 
@@ -97,9 +97,9 @@ def exit_code(report: CheckReport, fail_on: str) -> int:
 def _settings(options: Options) -> Settings:
     """The project's settings with what the command line says instead; everything is read before the model is built."""
     from initscope.base.errors import UsageError
-    from initscope.check.baseline import read_baseline
-    from initscope.check.rule_names import LEGAL, resolve_rules, split_rules
-    from initscope.check.settings import find_settings
+    from initscope.checker.baseline import read_baseline
+    from initscope.checker.rule_names import LEGAL, resolve_rules, split_rules
+    from initscope.checker.settings import find_settings
 
     if options.fix_plan and options.format_ != "text":
         raise UsageError("--fix-plan is a format of its own", value=f"--format {options.format_}", do="leave one out")
@@ -221,8 +221,8 @@ def _write(path: Path, content: str) -> None:
 
 def _accepted(options: Options, report: CheckReport) -> CheckReport:
     """Writes the baseline, what an earlier one silenced included; returns the report without what is accepted now."""
-    from initscope.check.baseline import baseline_text
-    from initscope.check.selection import IN_BASELINE
+    from initscope.checker.baseline import baseline_text
+    from initscope.checker.selection import IN_BASELINE
 
     known = [finding for finding, reason in report.silenced if reason == IN_BASELINE]
     text = baseline_text([*report.findings, *known], target=report.target)

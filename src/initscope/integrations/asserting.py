@@ -11,10 +11,10 @@ from torch import nn
 from initscope.api.check import check
 from initscope.api.check_report import Report
 from initscope.base.errors import UsageError, unknown_name
-from initscope.check.rule_names import known_rules, resolve_rules
-from initscope.check.rules.unused_suppression import unused_findings
-from initscope.check.selection import silence
-from initscope.check.settings import PathIgnore, Settings
+from initscope.checker.rule_names import known_rules, resolve_rules
+from initscope.checker.rules.unused_suppression import unused_findings
+from initscope.checker.selection import silence
+from initscope.checker.settings import PathIgnore, Settings
 from initscope.integrations.told import FAIL_ON, failing_text
 from initscope.records.finding import CheckReport
 

@@ -13,8 +13,8 @@ from initscope.api.arguments import texts
 from initscope.api.check import Start, check_start
 from initscope.api.check_report import Report
 from initscope.base.errors import UnsoundStartError, UsageError, unknown_name
-from initscope.check.rule_names import resolve_rules
-from initscope.check.settings import Settings
+from initscope.checker.rule_names import resolve_rules
+from initscope.checker.settings import Settings
 from initscope.integrations.told import FAIL_ON, failing_text
 
 DO = 'mend the start, or InitCheck(fail_on="never") to train all the same'

@@ -19,7 +19,7 @@ from typing import Any
 from torch import nn
 
 from initscope.base.errors import EnvironmentFault, UsageError
-from initscope.check.allowances import allow, allowances_in
+from initscope.checker.allowances import allow, allowances_in
 from initscope.integrations.first_batch import FirstBatch
 from initscope.modules.guard import untouched
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from initscope.integrations.told import crash_text, findings_text, grave
 
 if TYPE_CHECKING:
-    from initscope.check.settings import Settings
+    from initscope.checker.settings import Settings
     from initscope.records.finding import CheckReport
 
 Rules = tuple[tuple[str, str], ...]
@@ -56,7 +56,7 @@ def verdicts_of(target: str, *, folder: Path, run: bool = True) -> TargetVerdict
     Arguments: `run` False names the rules and checks nothing: every verdict is then "passed".
     """
     from initscope.base.errors import InitscopeError
-    from initscope.check.settings import find_settings
+    from initscope.checker.settings import find_settings
 
     try:
         settings = find_settings(folder)
@@ -75,8 +75,8 @@ def verdicts_of(target: str, *, folder: Path, run: bool = True) -> TargetVerdict
 
 def rules_of(settings: Settings) -> Rules:
     """Returns the rules that `settings` choose."""
-    from initscope.check.rule_names import known_rules
-    from initscope.check.selection import chosen
+    from initscope.checker.rule_names import known_rules
+    from initscope.checker.selection import chosen
 
     known = known_rules()
     return tuple((known[name], name) for name in chosen(settings, known))

@@ -9,13 +9,13 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from initscope.check.evidence import Absent
-from initscope.check.instruments.examine import examine
-from initscope.check.instruments.loss_choice import ChosenLoss
-from initscope.check.instruments.subject import Subject
-from initscope.check.rule import RULES, Rule
-from initscope.check.rule_names import known_rules
-from initscope.check.runner import judge, needs_of
+from initscope.checker.evidence import Absent
+from initscope.checker.instruments.examine import examine
+from initscope.checker.instruments.loss_choice import ChosenLoss
+from initscope.checker.instruments.subject import Subject
+from initscope.checker.rule import RULES, Rule
+from initscope.checker.rule_names import known_rules
+from initscope.checker.runner import judge, needs_of
 from initscope.modules.writing import write_parameters
 from initscope.records.dataset import Dataset
 from initscope.records.start_check import StartCheck, StartFinding

@@ -10,8 +10,8 @@ from torch import nn
 
 import initscope
 from initscope.api.check import check_start, started
-from initscope.check.rule import Rule
-from initscope.check.settings import Settings
+from initscope.checker.rule import Rule
+from initscope.checker.settings import Settings
 from initscope.records.finding import Finding
 
 

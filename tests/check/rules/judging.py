@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from initscope.check.evidence import Absent, Builds, Evidence
-from initscope.check.instruments.builds import examine_builds, first_build
-from initscope.check.instruments.examine import examine
-from initscope.check.instruments.loss_choice import ChosenLoss
-from initscope.check.instruments.subject import Subject
-from initscope.check.rule import Rule
-from initscope.check.runner import judge
+from initscope.checker.evidence import Absent, Builds, Evidence
+from initscope.checker.instruments.builds import examine_builds, first_build
+from initscope.checker.instruments.examine import examine
+from initscope.checker.instruments.loss_choice import ChosenLoss
+from initscope.checker.instruments.subject import Subject
+from initscope.checker.rule import Rule
+from initscope.checker.runner import judge
 from initscope.records.finding import Finding
 
 Loss = Callable[[Any, Any], torch.Tensor]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from initscope.check.rules.back_signal_fades import BackSignalFades
-from initscope.check.rules.signal_fades import SignalFades
+from initscope.checker.rules.back_signal_fades import BackSignalFades
+from initscope.checker.rules.signal_fades import SignalFades
 from tests.check.rules.chain_models import INPUTS, LABELS, LOSS, Stream, he, of_logits, plain
 from tests.check.rules.judging import alarms
 

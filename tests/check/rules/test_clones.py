@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from initscope.check.rules.clones_in_series import ClonesInSeries
-from initscope.check.rules.one_object_many_outputs import OneObjectManyOutputs
-from initscope.check.rules.parallel_clones import ParallelClones
+from initscope.checker.rules.clones_in_series import ClonesInSeries
+from initscope.checker.rules.one_object_many_outputs import OneObjectManyOutputs
+from initscope.checker.rules.parallel_clones import ParallelClones
 from tests.check.rules.judging import alarms, assert_fix_ends, findings
 
 INPUTS = torch.randn(32, 8, generator=torch.Generator().manual_seed(0))

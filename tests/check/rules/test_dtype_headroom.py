@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from initscope.check.rules.dtype_headroom import DtypeHeadroom
+from initscope.checker.rules.dtype_headroom import DtypeHeadroom
 from tests.check.rules.built import alarms, findings
 
 

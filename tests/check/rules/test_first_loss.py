@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from initscope.check.rules.confident_and_wrong import ConfidentAndWrong
-from initscope.check.rules.initial_loss import InitialLoss
+from initscope.checker.rules.confident_and_wrong import ConfidentAndWrong
+from initscope.checker.rules.initial_loss import InitialLoss
 from tests.check.rules.judging import alarms, assert_fix_ends, findings
 
 X = torch.randn(64, 16, generator=torch.Generator().manual_seed(0))

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from initscope.check.rules.gradient_blocked import GradientBlocked
-from initscope.check.rules.healthy_zero import HealthyZero
+from initscope.checker.rules.gradient_blocked import GradientBlocked
+from initscope.checker.rules.healthy_zero import HealthyZero
 from tests.check.rules.judging import alarms, assert_fix_ends, findings
 
 INPUTS = torch.randn(32, 8, generator=torch.Generator().manual_seed(0))

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from initscope.check.rules.init_lost import InitLost
+from initscope.checker.rules.init_lost import InitLost
 from tests.check.rules.built import alarms, findings
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from initscope.check.rules.init_skipped import InitSkipped
+from initscope.checker.rules.init_skipped import InitSkipped
 from tests.check.rules.built import alarms, findings, mended
 
 

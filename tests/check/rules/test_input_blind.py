@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from initscope.check.rules.input_blind import InputBlind
+from initscope.checker.rules.input_blind import InputBlind
 from tests.check.rules.judging import evidence_of, findings
 
 X = torch.randn(32, 10, generator=torch.Generator().manual_seed(0))

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from initscope.check.rules.input_scale import InputScale
+from initscope.checker.rules.input_scale import InputScale
 from tests.check.rules.judging import findings
 
 DRAWN = torch.Generator().manual_seed(0)

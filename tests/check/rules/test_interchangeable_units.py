@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from initscope.check.rules.interchangeable_units import InterchangeableUnits
+from initscope.checker.rules.interchangeable_units import InterchangeableUnits
 from tests.check.rules.judging import alarms, assert_fix_ends, findings
 
 INPUTS = torch.randn(32, 8, generator=torch.Generator().manual_seed(0))

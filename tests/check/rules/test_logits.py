@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from initscope.check.rules.bounded_logits import BoundedLogits
-from initscope.check.rules.double_activation import DoubleActivation, lowest_loss
-from initscope.check.rules.tied_scale import TiedScale
+from initscope.checker.rules.bounded_logits import BoundedLogits
+from initscope.checker.rules.double_activation import DoubleActivation, lowest_loss
+from initscope.checker.rules.tied_scale import TiedScale
 from tests.check.rules.judging import alarms, assert_fix_ends, findings
 
 X = torch.randn(32, 16, generator=torch.Generator().manual_seed(0))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from initscope.check.rules.non_finite import NonFinite
+from initscope.checker.rules.non_finite import NonFinite
 from tests.check.rules.built import alarms, findings, mended
 
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 import initscope
-from initscope.check.instruments.outliers import outliers
-from initscope.check.rules.outlier_weights import OutlierWeights
+from initscope.checker.instruments.outliers import outliers
+from initscope.checker.rules.outlier_weights import OutlierWeights
 from tests.check.rules.built import alarms, findings, mended
 
 Draw = Callable[[Tensor], Any]

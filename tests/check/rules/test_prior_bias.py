@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from initscope.check.evidence import Chance
-from initscope.check.rules.prior_bias import PriorBias, _saved
+from initscope.checker.evidence import Chance
+from initscope.checker.rules.prior_bias import PriorBias, _saved
 from tests.check.rules.judging import alarms, findings
 
 X = torch.randn(256, 8, generator=torch.Generator().manual_seed(0))

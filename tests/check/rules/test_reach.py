@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from initscope.check.rules.frozen_random import FrozenRandom
-from initscope.check.rules.never_reached import NeverReached
-from initscope.check.rules.never_used import NeverUsed
+from initscope.checker.rules.frozen_random import FrozenRandom
+from initscope.checker.rules.never_reached import NeverReached
+from initscope.checker.rules.never_used import NeverUsed
 from tests.check.rules.judging import alarms, assert_fix_ends, findings
 
 INPUTS = torch.randn(32, 8, generator=torch.Generator().manual_seed(0))

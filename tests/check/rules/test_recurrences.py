@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from initscope.check.rules.recurrent_blow_up import RecurrentBlowUp
-from initscope.check.rules.recurrent_decay import RecurrentDecay
+from initscope.checker.rules.recurrent_blow_up import RecurrentBlowUp
+from initscope.checker.rules.recurrent_decay import RecurrentDecay
 from tests.check.rules.chain_models import LOSS, SERIES, SERIES_LABELS, Memory
 from tests.check.rules.judging import alarms, assert_fix_ends
 

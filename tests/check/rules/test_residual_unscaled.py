@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from initscope.check.rules.residual_unscaled import ResidualUnscaled
-from initscope.check.rules.signal_grows import SignalGrows
+from initscope.checker.rules.residual_unscaled import ResidualUnscaled
+from initscope.checker.rules.signal_grows import SignalGrows
 from tests.check.rules.chain_models import INPUTS, LABELS, LOSS, Stream, of_logits
 from tests.check.rules.judging import alarms, assert_fix_ends
 

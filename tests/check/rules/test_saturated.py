@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from initscope.check.rules.saturated import Saturated
+from initscope.checker.rules.saturated import Saturated
 from tests.check.rules.judging import assert_fix_ends, findings
 
 X = torch.randn(32, 16, generator=torch.Generator().manual_seed(0))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from initscope.check.rules.scheme_mismatch import SchemeMismatch
+from initscope.checker.rules.scheme_mismatch import SchemeMismatch
 from tests.check.rules.chain_models import INPUTS, LABELS, LOSS, he, plain
 from tests.check.rules.judging import alarms, assert_fix_ends
 

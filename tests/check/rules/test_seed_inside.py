@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from initscope.check.rules.seed_inside import SeedInside
+from initscope.checker.rules.seed_inside import SeedInside
 from tests.check.rules.built import findings
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from initscope.check.rules.signal_fades import SignalFades
+from initscope.checker.rules.signal_fades import SignalFades
 from tests.check.rules.chain_models import INPUTS, LABELS, LOSS, Stream, he, of_logits, plain
 from tests.check.rules.judging import alarms, assert_fix_ends
 

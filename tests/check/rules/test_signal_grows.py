@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from initscope.check.rules.back_signal_grows import BackSignalGrows
-from initscope.check.rules.signal_grows import SignalGrows
+from initscope.checker.rules.back_signal_grows import BackSignalGrows
+from initscope.checker.rules.signal_grows import SignalGrows
 from tests.check.rules.chain_models import INPUTS, LABELS, LOSS, Stream, he, of_logits, plain
 from tests.check.rules.judging import alarms, assert_fix_ends
 

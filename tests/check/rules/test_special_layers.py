@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from initscope.check.instruments.spectra import stable_rank
-from initscope.check.rules.ill_conditioned import IllConditioned
-from initscope.check.rules.sine_frequency import SineFrequency
-from initscope.check.rules.variance_head import VarianceHead
+from initscope.checker.instruments.spectra import stable_rank
+from initscope.checker.rules.ill_conditioned import IllConditioned
+from initscope.checker.rules.sine_frequency import SineFrequency
+from initscope.checker.rules.variance_head import VarianceHead
 from tests.check.rules.chain_models import INPUTS, LABELS, LOSS, he, plain
 from tests.check.rules.judging import alarms, assert_fix_ends
 

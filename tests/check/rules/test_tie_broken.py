@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from initscope.check.rules.tie_broken import TieBroken
+from initscope.checker.rules.tie_broken import TieBroken
 from tests.check.rules.built import alarms, findings, mended
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from initscope.check.rules.uninitialised import Uninitialised
+from initscope.checker.rules.uninitialised import Uninitialised
 from tests.check.rules.built import alarms, findings, mended
 
 

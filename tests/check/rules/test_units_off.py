@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from initscope.check.rules.dead_units import DeadUnits, rejected
-from initscope.check.rules.layer_dead import LayerDead
+from initscope.checker.rules.dead_units import DeadUnits, rejected
+from initscope.checker.rules.layer_dead import LayerDead
 from tests.check.rules.judging import alarms, assert_fix_ends, findings
 
 X = torch.randn(32, 10, generator=torch.Generator().manual_seed(0))

@@ -43,7 +43,7 @@ BASES = {
 
 @dataclass(frozen=True, kw_only=True)
 class RuleInfo:
-    """A rule without its code: the attributes of `initscope.check.rule.Rule` and its docstring, dedented."""
+    """A rule without its code: the attributes of `initscope.checker.rule.Rule` and its docstring, dedented."""
 
     code: str
     name: str

@@ -9,7 +9,7 @@ from pathlib import PurePath
 from typing import Any
 from urllib.parse import quote
 
-from initscope.check.baseline import fingerprint
+from initscope.checker.baseline import fingerprint
 from initscope.records.finding import Finding, Location
 from initscope.report.findings.json_format import finding_content
 from initscope.report.findings.printing import Printing, one_line

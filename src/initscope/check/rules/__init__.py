@@ -1,1 +1,0 @@
-"""One rule a file; each registers itself in `initscope.check.rule.RULES`."""

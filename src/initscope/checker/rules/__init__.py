@@ -1,0 +1,1 @@
+"""One rule a file; each registers itself in `initscope.checker.rule.RULES`."""
