@@ -1,1 +1,1 @@
-"""The tables on which the checker is calibrated: broken networks, their repaired twins, healthy designs, real architectures."""
+"""The tables on which the checker is calibrated: broken networks, repaired twins, healthy designs, real architectures."""

@@ -19,7 +19,7 @@ from tests.check.curious_models import MODELS
 def _state(model: nn.Module) -> dict[str, Any]:
     """Everything of a model that somebody could see change."""
     lazy = nn.parameter.UninitializedTensorMixin
-    tensors = {name: one for name, one in (*model.named_parameters(), *model.named_buffers())}
+    tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     return {
         "objects": {name: id(one) for name, one in tensors.items()},
         "values": {name: None if isinstance(one, lazy) else one.detach().clone() for name, one in tensors.items()},

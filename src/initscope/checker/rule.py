@@ -51,7 +51,7 @@ class Rule(ABC):
 
     @abstractmethod
     def judge(self, evidence: Evidence) -> Iterable[Finding]:
-        """Yields findings; pure: it reads `evidence` and changes nothing. NaN means "not measured": never judge by it."""
+        """Yields findings; pure: it reads `evidence` and changes nothing. NaN is "not measured": never judge by it."""
 
     def silenced_by(self, finding: Finding, cause: Finding) -> bool:
         """Whether `cause`, a finding of a required rule, explains `finding`. By default it always does."""

@@ -27,8 +27,8 @@ class Finding:
 
     `code` is the stable code ("INI301"), `name` the stable name ("signal-fades"). `where` are paths of modules or
     parameters, the most guilty first. `message` is one sentence: what was measured, then what it means. `evidence` are
-    the numbers behind it. `fix` is the cure, as code for these very parameters. `confidence` is "exact" for a fact, else
-    the p-value or the distance to the sound range, as text. `location` is where the user's code made or last wrote the
+    the numbers behind it. `fix` is the cure, as code for these very parameters. `confidence` is "exact" for a fact,
+    else the p-value or the distance to the sound range, as text. `location` is where the user's code made or last wrote the
     guilty parameter. `notes` are short remarks ("synthetic input: lowered from error").
     """
 
@@ -65,7 +65,7 @@ class Failed:
 class CheckReport:
     """The outcome of one check, free of torch.
 
-    `target` names what was checked. `facts` are a few numbers about it (parameters, modules, batch, loss, chance, seconds).
+    `target` names what was checked. `facts` are a few numbers about it (parameters, batch, loss, chance, seconds).
     `silenced` are findings that an allowance, an ignore or the baseline took out, each with the reason.
     """
 

@@ -80,7 +80,7 @@ def drawn_weights(evidence: Evidence) -> Iterator[Drawn]:
 
 def _is_recurrent(evidence: Evidence, weight: str) -> bool:
     """Whether a recurrent module of torch's owns it: those draw all their weights by the width of the state."""
-    owner = evidence.model.get_submodule(weight.rpartition(".")[0])
+    owner = dict(evidence.model.named_modules()).get(weight.rpartition(".")[0])
     return isinstance(owner, nn.RNNBase | nn.RNNCellBase)
 
 
