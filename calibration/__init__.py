@@ -1,1 +1,1 @@
-"""The tables on which the checker is calibrated: broken networks, repaired twins, healthy designs, real architectures."""
+"""What the checker is calibrated on: broken networks, repaired twins, healthy designs, real architectures."""

@@ -28,8 +28,8 @@ class Finding:
     `code` is the stable code ("INI301"), `name` the stable name ("signal-fades"). `where` are paths of modules or
     parameters, the most guilty first. `message` is one sentence: what was measured, then what it means. `evidence` are
     the numbers behind it. `fix` is the cure, as code for these very parameters. `confidence` is "exact" for a fact,
-    else the p-value or the distance to the sound range, as text. `location` is where the user's code made or last wrote the
-    guilty parameter. `notes` are short remarks ("synthetic input: lowered from error").
+    else the p-value or the distance to the sound range, as text. `location` is where the user's code made or last wrote
+    the guilty parameter. `notes` are short remarks ("synthetic input: lowered from error").
     """
 
     code: str

@@ -30,7 +30,7 @@ class RecurrentFacts:
 def recurrent_facts(evidence: Evidence, one: Recurrence) -> RecurrentFacts:
     """Returns what the module and the values of a recurrent weight show."""
     owner_path, _, name = one.weight.rpartition(".")
-    owner = dict(evidence.model.named_modules()).get(owner_path)
+    owner = dict(evidence.model.named_modules()).get(owner_path, evidence.model)
     kind = next((word for word, types in _KINDS.items() if isinstance(owner, types)), "")
     held = dict(evidence.model.named_parameters()).get(one.weight)
     return RecurrentFacts(
