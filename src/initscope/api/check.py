@@ -18,7 +18,7 @@ from initscope.api.initialization import checked_seed
 from initscope.base.errors import InitscopeError, UsageError
 from initscope.checker.allowances import allowances_in
 from initscope.checker.evidence import Absent, Builds, Evidence
-from initscope.checker.instruments.builds import examine_builds, first_build
+from initscope.checker.instruments.builds import examine_builds, first_build, model_of
 from initscope.checker.instruments.examine import examine
 from initscope.checker.instruments.inputs import synthetic_inputs
 from initscope.checker.instruments.loss_choice import ChosenLoss
@@ -281,10 +281,25 @@ def _materialised(start: Start, inputs: Any, device: str | None) -> nn.Module:
     lazy = any(nn.parameter.is_lazy(one) for one in (*model.parameters(), *model.buffers()))
     if not lazy:
         return model
-    model = copy.deepcopy(model)
+    model = _another(start, model)
     with seeded_generators(0), torch.no_grad():
         Subject(model=model, inputs=_on(inputs, device_of(model))).call()
     return model
+
+
+def _another(start: Start, model: nn.Module) -> nn.Module:
+    """A model like the lazy one that was given, which may then be called: built again, or copied."""
+    if start.built is not None:
+        built = model_of(first_build(start.built, seed=0)[0])
+        if built is not None and built is not start.model:
+            return unwrapped(built)
+    try:
+        return copy.deepcopy(model)
+    except (ValueError, RuntimeError, TypeError) as error:
+        raise UsageError(
+            "the model has lazy modules that cannot be copied", where=start.name, value=str(error),
+            do="give a function that builds the model, or call the model on one batch first",
+        ) from error  # fmt: skip
 
 
 def _on(value: Any, device: torch.device) -> Any:

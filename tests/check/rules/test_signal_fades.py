@@ -21,9 +21,9 @@ def test_a_default_network_of_thirty_layers_is_an_error() -> None:
 
 def test_small_weights_under_tanh_are_found_with_the_numbers_and_the_cure() -> None:
     (one,) = alarms(SignalFades, plain(10, activation=nn.Tanh, draw=_small), INPUTS, LABELS, LOSS)
-    first, last = one.evidence["first_signal"], one.evidence["last_signal"]
+    decades = -float(one.evidence["decades"] or 0)
     assert one.message == (
-        f"over 10 layers, 0 to 18, the difference between samples falls from {first:.2g} to {last:.2g} "
+        f"over 10 layers, 0 to 18, the difference between samples falls by {decades:.1f} decades "
         f"({10 ** float(one.evidence['decades_per_layer'] or 0):.2g} a layer): the head sees nothing of the input"
     )
     assert one.where[0] in {str(number) for number in range(2, 20, 2)}

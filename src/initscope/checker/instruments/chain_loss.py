@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
 from initscope.checker.evidence import Evidence
 from initscope.checker.instruments.chains import Head, Station, heads, layer_gains
+from initscope.checker.instruments.graph import ancestors
 from initscope.checker.instruments.trace import Trace
+
+REPEATED = 2
+"""Uses of one weight in a pass from which on it counts as unrolled over time."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -65,6 +70,8 @@ def backward_changes(evidence: Evidence) -> Iterator[ChainChange]:
     """
     for head in _distinct(evidence):
         chain = head.fed_by.chain()
+        if _through_time(evidence, chain[-1]):
+            continue
         norms = [number for number, one in enumerate(chain) if one.kind == "norm"]
         kept = [one for number, one in enumerate(chain) if not norms or number >= norms[-1] or one.kind == "norm"]
         kept = [one for one in kept if math.isfinite(one.back)]
@@ -84,6 +91,15 @@ def backward_changes(evidence: Evidence) -> Iterator[ChainChange]:
         ]
         rank = sorted(steps, key=lambda pair: -pair[1] * math.copysign(1.0, decades))
         yield _change(head, tuple(chain), decades, tuple(_layer_at(one) for one, _ in rank))
+
+
+def _through_time(evidence: Evidence, last: Station) -> bool:
+    """Whether weights that are used again and again lead there: what is lost over time is another rule's subject."""
+    trace = evidence.trace
+    assert isinstance(trace, Trace)
+    used = Counter(op.weight for op in trace.forward_ops("linear") if op.weight)
+    behind = ancestors(trace, [last.value])
+    return any(used[op.weight] > REPEATED and op.result in behind for op in trace.forward_ops("linear"))
 
 
 def _layer_at(station: Station) -> Station:

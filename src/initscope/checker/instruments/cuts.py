@@ -41,10 +41,9 @@ def cut_of(trace: Trace, path: str, *, learning: frozenset[str]) -> Cut | None:
     cutting = [op for op in trace.ops if _cuts(trace, op, leaf, reached) and any(one in before for one in op.results)]
     if not cutting:
         return None
-    last = cutting[-1]
-    return Cut(
-        op=last, how=_how(trace, last), used_on=any(_used_on(trace, one, before, learning) for one in last.results)
-    )
+    used = [op for op in cutting if any(_used_on(trace, one, before, learning) for one in op.results)]
+    last = (used or cutting)[-1]
+    return Cut(op=last, how=_how(trace, last), used_on=bool(used))
 
 
 def _cuts(trace: Trace, op: Op, leaf: int, reached: frozenset[int]) -> bool:

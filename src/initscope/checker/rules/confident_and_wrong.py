@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from math import isfinite, log10
 
-from scipy import stats
+from scipy import special
 
 from initscope.checker.evidence import Chance, Evidence
 from initscope.checker.instruments.logits import loss_logits
@@ -80,7 +80,7 @@ class ConfidentAndWrong(Rule):
             return
         if not evidence_of_logits(evidence):
             return
-        rejected = float(stats.binom.cdf(round(right * count), count, min(sure, 1 - 1e-9)))
+        rejected = float(special.bdtr(round(right * count), count, min(sure, 1 - 1e-9)))
         if sure - right <= MARGIN or rejected >= LEVEL:
             return
         designed = head_form(evidence) in ("cosine", "distance")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from math import log10
 
-from scipy import stats
+from scipy import special
 
 from initscope.checker.evidence import Evidence
 from initscope.checker.instruments.activity import RECTIFIERS
@@ -85,7 +85,7 @@ class DeadUnits(Rule):
         for group in groups:
             off = int(off_units(group).sum())
             counts.append(min(off, after.get(group.key, off)))
-        chances = [float(stats.binom.sf(off - 1, group.units, 0.5)) for off, group in zip(counts, groups, strict=True)]
+        chances = [float(special.bdtrc(off - 1, group.units, 0.5)) for off, group in zip(counts, groups, strict=True)]
         for index in rejected(chances, level=LEVEL):
             group, off = groups[index], counts[index]
             if SHARE * group.units <= off < group.units:

@@ -7,7 +7,7 @@ from math import isfinite, log
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from initscope.checker.evidence import Chance, Evidence
 from initscope.checker.instruments.output_bias import Head, head_of, numbers_text
@@ -131,7 +131,7 @@ def _saved(chance: Chance) -> float:
     total, classes = float(counts.sum()), len(counts)
     if classes < 2 or total < LEAST or np.count_nonzero(counts) < 2:
         return 0.0
-    if classes * float(stats.binom.sf(counts.max() - 1, int(total), 1 / classes)) >= LEVEL:
+    if classes * float(special.bdtrc(counts.max() - 1, int(total), 1 / classes)) >= LEVEL:
         return 0.0
     seen = counts[counts > 0]
     left = -(seen * np.log(seen / (total - 1 + classes))).sum() / total

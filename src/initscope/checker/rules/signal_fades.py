@@ -73,7 +73,7 @@ class SignalFades(Rule):
             yield self.finding(
                 f"over {change.layers} layers, {first.name or change.names[-1]} to "
                 f"{last.name or change.names[0]}, the difference between "
-                f"samples falls from {first.signal:.2g} to {last.signal:.2g} ({10**change.rate:.2g} a layer): "
+                f"samples falls by {-change.decades:.1f} decades ({10**change.rate:.2g} a layer): "
                 f"{_MEANS[severity]}",
                 where=change.names[:8],
                 evidence={
