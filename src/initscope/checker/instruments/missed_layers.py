@@ -41,7 +41,7 @@ class Missed:
 def missed_layers(passes: Passes) -> Iterator[Missed]:
     """Yields, for each line that drew weights of several layers in one go, the layers it passed by.
 
-    A line counts as a pass where it drew three weights and more of more than one shape or place, between which no layer
+    A line counts as a pass where it drew two weights and more of more than one shape or place, between which no layer
     was made. Passed by are layers made between the first that it reached and its beginning, of the same class of
     torch's, still at torch's default, of which one has the shape of a weight that was reached, or that are more than
     those reached.
@@ -58,7 +58,7 @@ def missed_layers(passes: Passes) -> Iterator[Missed]:
         ):
             lines.setdefault(write.site[:1], []).append(path)
     for reached in lines.values():
-        if len(reached) < 3 or len({(pattern(path), passes.facts[path].shape) for path in reached}) < 2:
+        if len(reached) < 2 or len({(pattern(path), passes.facts[path].shape) for path in reached}) < 2:
             continue
         began, ended = min(lasting[path].order for path in reached), max(lasting[path].order for path in reached)
         made = {path: writes[0].order for path, writes in passes.by_tensor.items() if _is_weight(passes, path)}
@@ -75,6 +75,8 @@ def missed_layers(passes: Passes) -> Iterator[Missed]:
                 and _is_default(passes, path)
                 and path not in reached
             ]
+            if len(reached) == 2 and _side_by_side(passes, (*reached, *left)):
+                continue
             found = _expected_of(passes, same, left, reached)
             if found is not None and kind is not None:
                 yield Missed(
@@ -84,6 +86,12 @@ def missed_layers(passes: Passes) -> Iterator[Missed]:
                     write=lasting[same[0]],
                     expected=found,
                 )
+
+
+def _side_by_side(passes: Passes, paths: Sequence[str]) -> bool:
+    """Whether layers of one class and shape stand in one module: no pass tells them apart, so some were named."""
+    alike = {(passes.facts[path].layer, passes.facts[path].shape) for path in paths}
+    return len(alike) == 1 and len({path.rpartition(".")[0].rpartition(".")[0] for path in paths}) == 1
 
 
 def _expected_of(

@@ -63,7 +63,7 @@ class RuleInfo:
     def summary(self) -> str:
         """The first sentence of the docstring, on one line."""
         first = re.split(r"(?<=[.:])\s", " ".join(self.parts[""].partition("\n\n")[0].split()), maxsplit=1)
-        return first[0].rstrip(":")
+        return f"{first[0][:-1]}." if first[0].endswith(":") else first[0]
 
     @cached_property
     def parts(self) -> dict[str, str]:
