@@ -10,7 +10,7 @@ from initscope.checker.instruments.chains import Station
 from initscope.checker.rule import Rule, register
 from initscope.records.finding import Finding
 
-WARN, ERROR = 1.0, 3.0
+WARN, ERROR = 0.7, 3.0
 """Decades of growth of the stream's standard deviation."""
 
 LATE = 0.3
@@ -33,8 +33,8 @@ class ResidualUnscaled(Rule):
     Criterion
 
     The standard deviation between samples along the stream, from the first layer to the head or the last
-    normalisation, grows by at least one decade over four blocks and more, a third of it in the second half (a
-    variance that only adds up gives less), to a size above one. Error from 3 decades. Sound streams without
+    normalisation, grows by at least 0.7 decades, five times, over four blocks and more, a third of it in the second
+    half (a variance that only adds up gives less), to a size above one. Error from 3 decades. Sound streams without
     normalisation grow by at most 0.1, broken ones of the calibration by 1.2 to 13.
 
     When it is fine
