@@ -205,7 +205,7 @@ def test_an_ensemble_that_loses_three_workers_fails_and_is_tried_again_by_the_sa
     one = ("run", "small.toml", "--no-report", "--out", "out")
     process = start(*one, "--set", "train.epochs=20000", cwd=tmp_path)
     for death in range(3):
-        built = 1 + 3 * (death + 1)  # the driver's template; a worker's template and its two runs
+        built = 3 + 3 * (death + 1)  # the driver's plan and start check; a worker's template and two runs
         wait_for(lambda built=built: size(tmp_path / "built") == built, "the worker to begin")
         (worker,) = workers_in(tmp_path)
         os.kill(worker, signal.SIGKILL)
