@@ -99,7 +99,6 @@ class ParameterFacts:
     fan_in, fan_out of its layer; None where not known
     mean, std, rms, low, high  over all entries; `finite` False where any entry is NaN or infinite
     zero            True where every entry is exactly zero; `constant` where all entries are equal (zeros too)
-    fingerprint     an order-sensitive hash of the bits: equal for equal values of equal shape and dtype
     used            read by the forward pass; None where there was none
     grad            "none" (no gradient arrived), "zero" (exactly), "some", or None where no backward pass ran or it is
                     frozen
@@ -125,7 +124,6 @@ class ParameterFacts:
     finite: bool = True
     zero: bool = False
     constant: bool = False
-    fingerprint: int = 0
     used: bool | None = None
     grad: Literal["none", "zero", "some"] | None = None
     grad_rms: float = float("nan")
@@ -177,7 +175,6 @@ class Escape:
     zero_at          path -> for step 0 ... steps: True where the whole gradient was exactly zero
     start, end       path -> {axis: UnitGroups} before the first and after the last step (parameters of two axes and
                      more, and vectors with axis 0)
-    moved_output     RMS change of the output relative to its first RMS
     finite           False where a step led to NaN or infinity (the steps stop there)
     apart            path -> distance to the parameter it started equal to, for each but the first of such a group
     after            a second trace, after the steps: the same operators in the same order unless the model chooses by
@@ -189,7 +186,6 @@ class Escape:
     zero_at: Mapping[str, tuple[bool, ...]]
     start: Mapping[str, Mapping[int, UnitGroups]]
     end: Mapping[str, Mapping[int, UnitGroups]]
-    moved_output: float
     finite: bool
     after: Trace | Absent
     loss: float

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -68,6 +69,7 @@ def _measured(output: Any, loss: Callable[[Any], Tensor], kind: LossKind, target
     if kind == "other" and len(read) > 1:
         return Absent(reason="the loss puts several outputs together in a way that was not recognised")
     others = [_part(leaf, slopes[leaf.steps], "other", None) for leaf in read if leaf.steps != main.steps]
+    slopes.clear()  # as large as the outputs
     constants = Constants(output=output, parts=(first, *others), loss=loss)
     labels = read_labels(constants, kind)
     found = best_constant(constants, kind, _proposed(first, targets) if not others else ())
@@ -105,9 +107,9 @@ def _slopes(output: Any, loss: Callable[[Any], Tensor]) -> dict[Any, Tensor]:
     An output may be so far out that no gradient is left.
     """
     values = {leaf.steps: leaf.tensor.detach() for leaf in floating_outputs(output)}
-    for given in (values, {steps: torch.full_like(value, 0.5) for steps, value in values.items()}):
+    for draw in (torch.detach, partial(torch.full_like, fill_value=0.5)):
         with torch.enable_grad():
-            asked = {steps: value.clone().requires_grad_() for steps, value in given.items()}
+            asked = {steps: draw(value).requires_grad_() for steps, value in values.items()}
             try:
                 loss_value = loss(with_replaced(output, {steps: value.clone() for steps, value in asked.items()}))
             except UsageError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -101,13 +102,13 @@ def link_of(tensor: Tensor, axis: int | None) -> Link:
     """Returns which range the entries of an output keep to 1e-4, read from its values ("free" where none is kept)."""
     if axis is None or tensor.is_complex() or tensor.shape[axis] < 2:
         return "free"
-    wide = tensor.detach().double()
-    if not bool(torch.isfinite(wide).all()):
+    plain = tensor.detach()
+    low, high = (float(one) for one in torch.aminmax(plain))
+    if not (math.isfinite(low) and math.isfinite(high)) or (low < 0 < high) or high > 1:
         return "free"
-    ones = torch.ones((), dtype=torch.float64, device=wide.device)
-    inside = bool(((wide >= 0) & (wide <= 1)).all())
-    if inside and bool(torch.allclose(wide.sum(axis), ones, atol=1e-4)):
+    ones = torch.ones((), dtype=torch.float64, device=plain.device)
+    if low >= 0 and bool(torch.allclose(plain.sum(axis, dtype=torch.float64), ones, atol=1e-4)):
         return "softmax"
-    if bool((wide <= 0).all()) and bool(torch.allclose(wide.exp().sum(axis), ones, atol=1e-4)):
+    if high <= 0 and bool(torch.allclose(plain.exp().sum(axis, dtype=torch.float64), ones, atol=1e-4)):
         return "log_softmax"
     return "free"

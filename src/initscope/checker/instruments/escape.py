@@ -22,7 +22,6 @@ from initscope.checker.instruments.facts import peak_and_rms
 from initscope.checker.instruments.recording import Recording, grad_state
 from initscope.checker.instruments.subject import Subject
 from initscope.checker.instruments.symmetry import unit_groups
-from initscope.modules.arguments import leaves
 from initscope.modules.generators import seeded_generators
 
 STEP = 0.01
@@ -31,42 +30,65 @@ FEW = 4096
 """Entries of a gradient that are looked at first: most are not zero there, and the rest need not be read."""
 
 
-def probe_escape(subject: Subject, start: Mapping[str, Mapping[int, UnitGroups]], outputs: list[Tensor]) -> Escape:
-    """Takes the steps and measures again; the model stands at its start with gradients in `.grad`, and is left moved.
+class EscapeProbe:
+    """The probe in two parts: `begin` uses up the gradients of the start, `end` takes the further steps.
 
-    `start` are the groups at the start; `outputs` the floating tensors the model returned there.
+    Between them no gradient is held: what else must be measured then has their memory.
     """
-    copies = equal_at_start(subject.model)
-    zero_at: dict[str, list[bool]] = {path: [state] for path, state in _zeros(subject).items()}
-    finite, taken = True, 0
-    while taken < LEAST or (taken < MOST and _changing(zero_at)):
-        _step(subject)
-        taken += 1
-        with seeded_generators(subject.seed), ExpectedDropout():  # type: ignore[no-untyped-call]  # torch ships it without types
-            loss, _ = subject.gradients()
-        for path, state in _zeros(subject).items():
-            zero_at.setdefault(path, [True] * taken).append(state)
-        finite = bool(torch.isfinite(loss)) and _finite_gradients(subject)
-        if not finite:
-            break
-    end, apart = unit_groups(subject.model, since=start), distances(subject.model, copies)
-    blocked = finite and any(states[-1] for states in zero_at.values())
-    recording = Recording.of(subject.model, batch=subject.batch)
-    with seeded_generators(subject.seed):
-        output = run_captured(
-            subject.model, lambda: subject.call(recording), subject.loss_of, recording, backward=blocked
+
+    def __init__(self, subject: Subject) -> None:
+        self.subject = subject
+        self._start: Mapping[str, Mapping[int, UnitGroups]] = {}
+        self._copies: tuple[tuple[str, ...], ...] = ()
+        self._zero_at: dict[str, list[bool]] = {}
+
+    def begin(self) -> None:
+        """Takes the first step; the model stands at its start with gradients in `.grad`, and is left moved."""
+        self._start = unit_groups(self.subject.model)
+        self._copies = equal_at_start(self.subject.model)
+        self._zero_at = {path: [state] for path, state in _zeros(self.subject).items()}
+        self._step()
+
+    def end(self) -> Escape:
+        """Takes the other steps and measures again; the model is left moved and without gradients."""
+        subject, taken, finite = self.subject, 1, self._gradients(1)
+        while finite and (taken < LEAST or (taken < MOST and _changing(self._zero_at))):
+            self._step()
+            taken += 1
+            finite = self._gradients(taken)
+        groups, apart = unit_groups(subject.model, since=self._start), distances(subject.model, self._copies)
+        subject.forget_gradients()
+        recording = self._recorded(backward=finite and any(states[-1] for states in self._zero_at.values()))
+        return Escape(
+            steps=taken,
+            zero_at={path: tuple(states) for path, states in self._zero_at.items()},
+            start=self._start,
+            end=groups,
+            finite=finite,
+            after=recording.trace() if finite else Absent(reason="a probe step led to NaN or infinity"),
+            loss=recording.loss_value,
+            apart=apart,
         )
-    return Escape(
-        steps=taken,
-        zero_at={path: tuple(states) for path, states in zero_at.items()},
-        start=start,
-        end=end,
-        moved_output=_moved(outputs, output),
-        finite=finite,
-        after=recording.trace() if finite else Absent(reason="a probe step led to NaN or infinity"),
-        loss=recording.loss_value,
-        apart=apart,
-    )
+
+    def _step(self) -> None:
+        with torch.no_grad():
+            for parameter in self.subject.model.parameters():
+                _move(parameter, grad_state(parameter))
+        self.subject.forget_gradients()
+
+    def _gradients(self, taken: int) -> bool:
+        """Measures the gradients after the last step; returns whether they and the loss are finite."""
+        with seeded_generators(self.subject.seed), ExpectedDropout():  # type: ignore[no-untyped-call]  # torch ships it without types
+            loss = self.subject.gradients()
+        for path, state in _zeros(self.subject).items():
+            self._zero_at.setdefault(path, [True] * taken).append(state)
+        return bool(torch.isfinite(loss)) and _finite_gradients(self.subject)
+
+    def _recorded(self, *, backward: bool) -> Recording:
+        subject, recording = self.subject, Recording.of(self.subject.model, batch=self.subject.batch)
+        with seeded_generators(subject.seed):
+            run_captured(subject.model, lambda: subject.call(recording), subject.loss_of, recording, backward=backward)
+        return recording
 
 
 def _changing(zero_at: Mapping[str, list[bool]]) -> bool:
@@ -92,19 +114,16 @@ def _finite_gradients(subject: Subject) -> bool:
     )
 
 
-def _step(subject: Subject) -> None:
-    with torch.no_grad():
-        for parameter in subject.model.parameters():
-            gradient = grad_state(parameter)
-            if gradient is None or not parameter.requires_grad:
-                continue
-            peak, _ = peak_and_rms(torch.view_as_real(gradient) if gradient.is_complex() else gradient)
-            if peak > 0 and math.isfinite(peak):
-                step = STEP * _scale(parameter) / peak
-                if math.isfinite(step):
-                    parameter.add_(gradient.to(parameter.dtype), alpha=-step)
-                else:  # a gradient so small that its inverse leaves the numbers
-                    parameter.sub_(gradient.to(parameter.dtype) / peak, alpha=STEP * _scale(parameter))
+def _move(parameter: Tensor, gradient: Tensor | None) -> None:
+    if gradient is None or not parameter.requires_grad:
+        return
+    peak, _ = peak_and_rms(torch.view_as_real(gradient) if gradient.is_complex() else gradient)
+    if peak > 0 and math.isfinite(peak):
+        step = STEP * _scale(parameter) / peak
+        if math.isfinite(step):
+            parameter.add_(gradient.to(parameter.dtype), alpha=-step)
+        else:  # a gradient so small that its inverse leaves the numbers
+            parameter.sub_(gradient.to(parameter.dtype) / peak, alpha=STEP * _scale(parameter))
 
 
 def _scale(parameter: Tensor) -> float:
@@ -113,15 +132,3 @@ def _scale(parameter: Tensor) -> float:
         return min(size, 1.0)
     fan_in = parameter.numel() / parameter.shape[0] if parameter.ndim > 1 else 1.0
     return 1 / math.sqrt(max(fan_in, 1.0))
-
-
-def _moved(before: list[Tensor], output: object) -> float:
-    """Root mean square change of the outputs over their first root mean square."""
-    after = [one for one in leaves(output) if isinstance(one, Tensor) and one.is_floating_point()]
-    if len(after) != len(before) or any(one.shape != two.shape for one, two in zip(before, after, strict=True)):
-        return float("nan")
-    change = sum(
-        float((two.detach().double() - one.double()).square().sum()) for one, two in zip(before, after, strict=True)
-    )
-    size = sum(float(one.double().square().sum()) for one in before)
-    return math.sqrt(change / size) if size > 0 else float("inf") if change > 0 else 0.0

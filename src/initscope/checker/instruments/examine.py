@@ -8,24 +8,22 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from initscope.base.errors import UsageError
 from initscope.checker.evidence import Absent, Builds, Chance, Escape, Evidence, LossKind, ParameterFacts
 from initscope.checker.instruments.capture import run_captured
 from initscope.checker.instruments.chance import measure_chance
 from initscope.checker.instruments.chance_inner import inner_chance
-from initscope.checker.instruments.escape import probe_escape
+from initscope.checker.instruments.escape import EscapeProbe
 from initscope.checker.instruments.facts import parameter_facts, with_gradients
 from initscope.checker.instruments.loss_kinds import recognised
 from initscope.checker.instruments.places import is_users
 from initscope.checker.instruments.recording import Recording, Refusal
 from initscope.checker.instruments.subject import Subject
-from initscope.checker.instruments.symmetry import unit_groups
 from initscope.checker.instruments.trace import Trace
 from initscope.checker.instruments.undisturbed import undisturbed
 from initscope.checker.instruments.write_frames import whose
-from initscope.modules.arguments import leaves
 from initscope.modules.generators import seeded_generators
 from initscope.records.finding import Location
 
@@ -80,11 +78,14 @@ class _Visit:
             return
         self.loss = recording.loss_value
         self.kind = recognised(self.trace) if subject.user_loss else "stand-in"
+        probe = self._probe_begun()
         if "chance" in self.wanted:
             self.chance = measure_chance(output, subject.loss_of, self.kind, subject.targets)
             if not self.chance and self.kind == "cross_entropy":
                 self.chance = inner_chance(self.trace) or self.chance
-        self._probe(output)
+        del recording, output  # as large as the gradients where there are many classes
+        if probe is not None:
+            self._probe_ended(probe)
 
     def _captured(self, recording: Recording) -> Any:
         """The recorded pass; a backward pass that fails leaves what the forward pass showed."""
@@ -108,20 +109,31 @@ class _Visit:
             self.gradients = True
         return output
 
-    def _probe(self, output: Any) -> None:
+    def _probe_begun(self) -> EscapeProbe | None:
         if not self.gradients or "escape" not in self.wanted:
             self.escape = Absent(reason=getattr(self.gradients, "reason", "no rule needs it"))
-            return
+            return None
         if not isinstance(self.loss, Absent) and not math.isfinite(self.loss):
             self.escape = Absent(reason="the loss is not finite")
-            return
-        outputs = [one.detach() for one in leaves(output) if isinstance(one, Tensor) and one.is_floating_point()]
+            return None
+        probe = EscapeProbe(self.subject)
+        return probe if self._may_fail(probe.begin) else None
+
+    def _probe_ended(self, probe: EscapeProbe) -> None:
+        def end() -> None:
+            self.escape = probe.end()
+
+        self._may_fail(end)
+
+    def _may_fail(self, part: Callable[[], None]) -> bool:
+        """Runs a part of the probe; what it raises is the reason why there is no answer."""
         try:
-            self.escape = probe_escape(self.subject, unit_groups(self.subject.model), outputs)
+            part()
         except (RuntimeError, ValueError, NotImplementedError, TypeError) as error:
-            self.escape = Absent(
-                reason=f"a probe step raised {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-            )
+            first = str(error).splitlines()[0] if str(error) else ""
+            self.escape = Absent(reason=f"a probe step raised {type(error).__name__}: {first}")
+            return False
+        return True
 
     def evidence(self, builds: Builds | Absent, locate: Callable[[str], Location | None]) -> Evidence:
         """Returns what was measured."""

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from initscope.base.errors import UsageError
 from initscope.checker.evidence import ParameterFacts
 from initscope.checker.instruments.recording import grad_state
-from initscope.checker.instruments.symmetry import fingerprint
 from initscope.modules.slots import parameter_slots
 
 NAN = float("nan")
@@ -102,7 +101,7 @@ def _facts(owners: Mapping[str, str], path: str, tensor: Tensor) -> ParameterFac
     ):
         return basic
     with torch.no_grad():
-        return replace(basic, fingerprint=fingerprint(tensor), **_statistics(tensor.detach()))
+        return replace(basic, **_statistics(tensor.detach()))
 
 
 def _statistics(tensor: Tensor) -> dict[str, Any]:

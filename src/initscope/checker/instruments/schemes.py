@@ -23,6 +23,9 @@ NUMERATORS: dict[str, float] = {"he": 2.0, "lecun": 1.0, "torch's default": 1 / 
 ENOUGH = 400_000
 """Entries of a weight that are looked at; of larger ones every so-manyth."""
 
+SOME = 20_000
+"""Entries that are looked through for values that come again."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Drawn:
@@ -91,7 +94,7 @@ def _drawn(trace: Trace, op: Op, weight: str, values: Tensor) -> Drawn | None:
     if not math.isfinite(variance) or variance <= 0 or float(flat.mean()) ** 2 * flat.numel() > 16 * variance:
         return None
     kurtosis = float(flat.pow(4).mean()) / variance**2
-    if kurtosis > 4.0 or len(torch.unique(flat)) < flat.numel() // 2:  # sparse, structured, or built of few values
+    if kurtosis > 4.0 or _of_few_values(flat):  # sparse, structured
         return None
     fans = _convolution_fans(trace, op, values) if values.ndim > 2 else _matrix_fans(trace, op, values)
     if fans is None:
@@ -107,6 +110,11 @@ def _drawn(trace: Trace, op: Op, weight: str, values: Tensor) -> Drawn | None:
         wrong={name: fan for name, fan in wrong.items() if fan > 0},
         stored_first=first,
     )
+
+
+def _of_few_values(flat: Tensor) -> bool:
+    some = flat[:: max(1, flat.numel() // SOME)]
+    return len(torch.unique(some)) < some.numel() // 2
 
 
 _Fans = tuple[float, float, dict[str, float], bool]

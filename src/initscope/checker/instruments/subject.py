@@ -58,17 +58,20 @@ class Subject:
                     recording.input(tensor, name)  # type: ignore[arg-type]  # leaves of Tensor
         return self.model(*copies[: len(positional)], **dict(zip(keywords, copies[len(positional) :], strict=True)))
 
-    def gradients(self) -> tuple[Tensor, Any]:
-        """Runs forward and backward once, into `.grad`; returns (loss, output)."""
-        for parameter in self.model.parameters():
-            parameter.grad = None
-        output = self.call()
+    def gradients(self) -> Tensor:
+        """Runs forward and backward once, into `.grad`; returns the loss."""
         if self.loss_of is None:
             raise ValueError("a subject without a loss has no gradients")
-        loss = self.loss_of(output)
+        self.forget_gradients()
+        loss = self.loss_of(self.call())
         if loss.requires_grad:
             loss.backward()  # type: ignore[no-untyped-call]  # torch ships it without types
-        return loss.detach(), output
+        return loss.detach()
+
+    def forget_gradients(self) -> None:
+        """Sets every `.grad` to None, which frees as much memory as the parameters take."""
+        for parameter in self.model.parameters():
+            parameter.grad = None
 
     @staticmethod
     def as_training(model: nn.Module) -> None:

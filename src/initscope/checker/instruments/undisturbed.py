@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from initscope.checker.instruments.kept import kept_values
 from initscope.modules.generators import seeded_generators
 from initscope.modules.guard import untouched
 
@@ -24,8 +25,8 @@ def undisturbed(model: nn.Module, *, seed: int) -> Iterator[None]:
     gradient mode, compiled modules, warnings) are set for measuring inside and restored. Inside, gradients are on and
     generators stand at `seed`. Threads of the user's that train the same model meanwhile are not guarded against.
     """
-    kept = _Kept.of(model)
     with ExitStack() as stack:
+        kept = stack.enter_context(kept_values(model))
         stack.enter_context(untouched(model))
         stack.callback(kept.restore)
         stack.enter_context(seeded_generators(seed))
@@ -54,47 +55,3 @@ def _as_written(model: nn.Module) -> Iterator[None]:
         if "torch._dynamo" in sys.modules:
             stack.enter_context(torch.compiler.set_stance("force_eager"))
         yield
-
-
-class _Kept:
-    """Copies of every parameter and of every tensor that a module holds as a plain attribute."""
-
-    def __init__(self, tensors: list[tuple[Tensor, Tensor, int]]) -> None:
-        self._tensors = tensors
-
-    @classmethod
-    def of(cls, model: nn.Module) -> _Kept:
-        found: dict[int, Tensor] = {id(one): one for one in model.parameters() if _has_values(one)}
-        for module in model.modules():
-            for held in list(module.__dict__.values()):
-                items = held if isinstance(held, list | tuple) else held.values() if type(held) is dict else (held,)
-                found.update({id(one): one for one in items if isinstance(one, Tensor) and _has_values(one)})
-        return cls([(one, one.detach().clone(), _version(one)) for one in found.values()])
-
-    def restore(self) -> None:
-        """Writes only into what changed, and drops the copies."""
-        with torch.no_grad():
-            for tensor, values, version in self._tensors:
-                if _version(tensor) != version or not _same(tensor, values):
-                    if tensor.shape != values.shape:
-                        tensor.set_(values)  # type: ignore[call-overload]  # the overload for a tensor alone
-                    else:
-                        tensor.data.copy_(values)
-        self._tensors = []
-
-
-def _has_values(tensor: Tensor) -> bool:
-    lazy = nn.parameter.is_lazy(tensor)
-    return not lazy and not tensor.is_meta and tensor.layout == torch.strided
-
-
-def _version(tensor: Tensor) -> int:
-    return -1 if tensor.is_inference() else tensor._version
-
-
-def _same(tensor: Tensor, values: Tensor) -> bool:
-    """Whether all entries are equal; NaN is unlike itself, and is then written once more, which changes no bit."""
-    try:
-        return tensor.shape == values.shape and torch.equal(tensor, values)
-    except (RuntimeError, NotImplementedError):
-        return False

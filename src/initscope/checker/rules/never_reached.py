@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from initscope.checker.evidence import Evidence
 from initscope.checker.instruments.cuts import Cut, cut_of
 from initscope.checker.instruments.naming import counted, differing
+from initscope.checker.instruments.symmetry import fingerprint
 from initscope.checker.instruments.trace import Trace
 from initscope.checker.rule import Rule, register
 from initscope.records.finding import Finding
@@ -55,7 +56,6 @@ class NeverReached(Rule):
         assert isinstance(trace, Trace)
         trainable = [one for one in evidence.parameters.values() if one.trainable and not one.buffer]
         learning = frozenset(one.path for one in trainable if one.grad in ("some", "zero"))
-        copies = {evidence.parameters[path].fingerprint for path in learning if not evidence.parameters[path].constant}
         cuts: dict[str, tuple[Cut, list[str]]] = {}
         for facts in trainable:
             if facts.grad != "none" or not facts.used:
@@ -64,8 +64,7 @@ class NeverReached(Rule):
             if cut is not None and cut.used_on:
                 cuts.setdefault(_key(cut), (cut, []))[1].append(facts.path)
         for cut, paths in cuts.values():
-            matrices = [path for path in paths if len(evidence.parameters[path].shape) > 1]
-            if not matrices or any(evidence.parameters[path].fingerprint not in copies for path in matrices):
+            if not _copies(evidence, paths, learning):
                 yield self._finding(evidence, cut, paths, trainable=len(trainable), learning=len(learning))
 
     def _finding(self, evidence: Evidence, cut: Cut, paths: list[str], *, trainable: int, learning: int) -> Finding:
@@ -86,6 +85,19 @@ class NeverReached(Rule):
             fix=_fix(cut, paths, line),
             location=place or evidence.locate(paths[0]),
         )
+
+
+def _copies(evidence: Evidence, paths: list[str], learning: frozenset[str]) -> bool:
+    """Whether every matrix among `paths` starts equal to a parameter that learns."""
+    held = dict(evidence.model.named_parameters())
+    matrices = [path for path in paths if held[path].ndim > 1]
+    shapes = {held[path].shape for path in matrices}
+    origins = {
+        fingerprint(held[path])
+        for path in learning
+        if held[path].shape in shapes and not evidence.parameters[path].constant
+    }
+    return bool(matrices) and all(fingerprint(held[path]) in origins for path in matrices)
 
 
 def _key(cut: Cut) -> str:
