@@ -13,13 +13,15 @@ CaseKind = Literal["broken", "twin", "healthy", "architecture"]
 class Training:
     """How a case is trained to prove its label: `steps` updates of `optimizer` on fresh batches of `batches`.
 
-    `batches(step)` returns (inputs, targets); None trains on the factory's own batch again and again.
+    `batches(step)` returns (inputs, targets); None trains on the factory's own batch again and again. `judged_by` says
+    what is compared: shares of right answers where the fault lies in the loss itself, whose values then mean nothing.
     """
 
     optimizer: Literal["sgd", "momentum", "adam", "adamw"] = "adam"
     learning_rate: float = 1e-3
     steps: int = 200
     batches: Callable[[int], tuple[Any, Any]] | None = None
+    judged_by: Literal["loss", "accuracy"] = "loss"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -38,6 +38,8 @@ class Outcome:
     accuracy    share of right answers over those steps; NaN where the targets are not classes
     chance      loss of the best constant output on the first batch; NaN where no constant could be fitted
     diverged    the loss became NaN, infinite or absurd
+
+    Of a training that is judged by accuracy the losses are shares of wrong answers and chance is none right.
     """
 
     seed: int
@@ -178,6 +180,8 @@ def _run(case: Case, plan: Training, seed: int) -> Outcome:
             if loss.requires_grad:
                 loss.backward()
             optimizer.step()
+    if plan.judged_by == "accuracy":
+        losses, chance = [1 - share for share in accuracies], 1.0
     return _outcome(seed, losses, accuracies, chance, tail=max(1, plan.steps // 10))
 
 

@@ -20,6 +20,7 @@ from calibration.cases import (
     faulty_identity,
     faulty_loss,
     faulty_memory,
+    faulty_mismatch,
     faulty_precision,
     faulty_range,
     faulty_special,
@@ -31,8 +32,8 @@ from calibration.training import call, clearly_worse, train
 from initscope.modules.generators import seeded_generators
 
 FILES = (
-    *(faulty_units, faulty_range, faulty_loss, faulty_head, faulty_memory, faulty_precision, faulty_writes),
-    *(faulty_identity, faulty_special),
+    *(faulty_units, faulty_range, faulty_loss, faulty_head, faulty_mismatch, faulty_memory, faulty_precision),
+    *(faulty_writes, faulty_identity, faulty_special),
 )
 CASES: tuple[Case, ...] = tuple(case for file in FILES for case in file.CASES)
 BY_NAME = {case.name: case for case in CASES}
@@ -50,6 +51,7 @@ RULES = frozenset(
         "tied-scale",
         "bounded-logits",
         "double-activation",
+        "loss-mismatch",
         "input-blind",
         "uninitialised",
         "non-finite",

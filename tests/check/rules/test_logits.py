@@ -1,8 +1,9 @@
-"""tied-scale, bounded-logits and double-activation: what stands between the last layer and the loss."""
+"""tied-scale, bounded-logits, double-activation, loss-mismatch: what stands between the last layer and the loss."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from torch.nn import functional
 
 from initscope.checker.rules.bounded_logits import BoundedLogits
 from initscope.checker.rules.double_activation import DoubleActivation, lowest_loss
+from initscope.checker.rules.loss_mismatch import LossMismatch
 from initscope.checker.rules.tied_scale import TiedScale
 from tests.check.rules.judging import alarms, assert_fix_ends, findings
 
@@ -59,7 +61,7 @@ def test_small_tables_and_rescaled_logits_are_silent(build: Callable[[], nn.Modu
 
 
 class Cosine(nn.Module):
-    """A classifier by angles, written in one of three ways."""
+    """A classifier by angles, written in one of five ways."""
 
     def __init__(self, scale: float, way: str = "linear", *, learn: bool = False) -> None:
         super().__init__()
@@ -71,6 +73,10 @@ class Cosine(nn.Module):
         h = self.body(x)
         if self.way == "similarity":
             return self.scale * functional.cosine_similarity(h[:, None], self.centres[None], dim=-1)
+        if self.way == "before":
+            return functional.linear(self.scale * functional.normalize(h), functional.normalize(self.centres))
+        if self.way == "both":
+            return (self.scale * functional.normalize(h)) @ (2.0 * functional.normalize(self.centres)).T
         if self.way == "hand":
             h = h / h.norm(dim=1, keepdim=True)
             return self.scale * (h @ (self.centres / self.centres.norm(dim=1, keepdim=True)).T)
@@ -94,6 +100,19 @@ def test_a_tanh_and_a_scale_of_three_are_warned_of_and_the_floor_is_one() -> Non
     (found,) = findings(BoundedLogits, _squashed, X, LABELS, functional.cross_entropy)
     assert found.fix.startswith("remove the tanh in front of the loss")
     assert alarms(BoundedLogits, lambda: Cosine(3.0), X, LABELS, functional.cross_entropy)
+
+
+def test_a_scale_before_the_product_counts() -> None:
+    (found,) = findings(BoundedLogits, lambda: Cosine(3.0, "before"), X, LABELS, functional.cross_entropy)
+    assert found.severity == "warn"
+    assert found.evidence["scale"] == pytest.approx(3.0)
+    (found,) = findings(BoundedLogits, lambda: Cosine(1.5, "both"), X, LABELS, functional.cross_entropy)
+    assert found.evidence["scale"] == pytest.approx(3.0)
+    assert not findings(BoundedLogits, lambda: Cosine(16.0, "before"), X, LABELS, functional.cross_entropy)
+    assert not findings(BoundedLogits, lambda: Cosine(8.0, "both"), X, LABELS, functional.cross_entropy)
+    build = partial(Cosine, 3.0, "before", learn=True)
+    (found,) = findings(BoundedLogits, build, X, LABELS, functional.cross_entropy)
+    assert (found.severity, found.evidence["scale"]) == ("info", pytest.approx(3.0))
 
 
 def test_a_learnable_scale_is_an_info_and_a_large_one_nothing() -> None:
@@ -186,3 +205,44 @@ def test_a_log_softmax_before_a_cross_entropy_is_an_info() -> None:
     build = lambda: nn.Sequential(nn.Linear(16, 5), nn.LogSoftmax(1))  # noqa: E731  # a factory of one line
     (found,) = findings(DoubleActivation, build, X, LABELS, functional.cross_entropy)
     assert found.severity == "info"
+
+
+def _ending(last: Callable[[Tensor], Tensor]) -> Callable[[], nn.Module]:
+    class Ended(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.head = nn.Linear(16, 32), nn.Linear(32, 5)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return last(self.head(torch.relu(self.body(x))))
+
+    return Ended
+
+
+def _softmax(x: Tensor) -> Tensor:
+    return x.softmax(1)
+
+
+def test_nll_of_logits_and_of_probabilities_are_errors() -> None:
+    (raw,) = findings(LossMismatch, _ending(torch.neg), X, LABELS, nn.NLLLoss())
+    assert (raw.severity, raw.where) == ("error", ("head.weight", "head.bias"))
+    assert raw.message == (
+        f"nll_loss is given numbers up to {raw.evidence['highest']:.3g}, which no log-probability reaches: it falls "
+        "without end as all logits grow, and never compares the classes"
+    )
+    (shares,) = findings(LossMismatch, _ending(_softmax), X, LABELS, functional.nll_loss)
+    assert shares.message.startswith("nll_loss is given probabilities, not their logarithms: ")
+    assert shares.fix.startswith("use log_softmax in place of softmax")
+
+
+@pytest.mark.parametrize(
+    "last",
+    [partial(torch.log_softmax, dim=1), lambda x: x.softmax(1).log(), functional.logsigmoid],
+    ids=["log_softmax", "log of softmax", "log of sigmoid"],
+)
+def test_nll_of_logarithms_is_silent(last: Callable[[Tensor], Tensor]) -> None:
+    assert not findings(LossMismatch, _ending(last), X, LABELS, nn.NLLLoss())
+
+
+def test_cross_entropy_of_logits_mends_a_loss_that_does_not_fit() -> None:
+    assert not findings(LossMismatch, _ending(torch.neg), X, LABELS, nn.CrossEntropyLoss())

@@ -96,6 +96,33 @@ def test_a_cut_graph_is_an_error_at_the_parameters_before_it(build: Build) -> No
     assert (found.severity, found.where) == ("error", ("body.weight", "body.bias"))
 
 
+class _Routed(nn.Module):
+    """Each sample goes to the expert whose logit is the largest, chosen by Python or by a mask."""
+
+    def __init__(self, *, by_mask: bool, soft: bool = False) -> None:
+        super().__init__()
+        self.router, self.experts = nn.Linear(8, 3), nn.ModuleList(nn.Linear(8, 4) for _ in range(3))
+        self.by_mask, self.soft = by_mask, soft
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits = self.router(x)
+        chosen = logits.argmax(-1)
+        if self.by_mask:
+            h = x.new_zeros(len(x), 4)
+            for number, expert in enumerate(self.experts):
+                h[chosen == number] = expert(x[chosen == number])
+        else:
+            h = torch.stack([self.experts[int(one)](row) for one, row in zip(chosen, x, strict=True)])
+        return h * logits.softmax(-1).amax(-1, keepdim=True) if self.soft else h
+
+
+@pytest.mark.parametrize("by_mask", [True, False])
+def test_a_router_by_argmax_alone_gets_no_gradient(*, by_mask: bool) -> None:
+    (found,) = alarms(NeverReached, lambda: _Routed(by_mask=by_mask), INPUTS, WANTED, functional.mse_loss)
+    assert (found.severity, found.where) == ("error", ("router.weight", "router.bias"))
+    assert not alarms(NeverReached, lambda: _Routed(by_mask=by_mask, soft=True), INPUTS, WANTED, functional.mse_loss)
+
+
 def _with_extra(output: Any, target: Tensor) -> Tensor:
     return functional.mse_loss(output[0], target) + output[1]
 

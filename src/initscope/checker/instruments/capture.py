@@ -56,6 +56,8 @@ class Capture(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch ship
         )
         output = func(*args, **kwargs) if replaced is NotImplemented else replaced
         results = [leaf for leaf in tree_flatten(output)[0] if isinstance(leaf, Tensor)]
+        if name == "_local_scalar_dense" and recording.stage == "forward":
+            recording.numbers_read.update(operands)
         made = results if results else [tensor for tensor in tensors if any(tensor is one for one in written)]
         if made:
             recording.operator(

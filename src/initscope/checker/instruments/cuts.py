@@ -36,7 +36,7 @@ def cut_of(trace: Trace, path: str, *, learning: frozenset[str]) -> Cut | None:
         return None
     reached = descendants(trace, [leaf])
     if trace.loss not in reached:
-        return _round_trip(trace, reached)
+        return _round_trip(trace, reached) or _choice(trace, reached)
     before = _leading_to(trace, trace.loss)
     cutting = [op for op in trace.ops if _cuts(trace, op, leaf, reached) and any(one in before for one in op.results)]
     if not cutting:
@@ -121,6 +121,16 @@ def _round_trip(trace: Trace, reached: frozenset[int]) -> Cut | None:
             and any(not op.in_loss for op in readers)
         ):
             return Cut(op=None, how="it leaves torch (numpy, a list) and comes back as a new tensor", used_on=True)
+    return None
+
+
+def _choice(trace: Trace, reached: frozenset[int]) -> Cut | None:
+    """A whole number that Python reads: an index that chooses among experts, a branch that is taken or not."""
+    for index in sorted(reached & trace.read_as_numbers):
+        value = trace.values[index]
+        if value.from_data and value.dtype.startswith(("int", "uint", "bool")):
+            how = "Python reads a whole number (int(), item(), if), which passes no gradient on"
+            return Cut(op=trace.producer(index), how=how, used_on=True)
     return None
 
 

@@ -22,6 +22,7 @@ _MARGINS = frozenset(
 )
 """What angular margins are written with, beside scales."""
 
+_TIMES = frozenset({"mul", "multiply", "div", "true_divide"})
 _ELEMENTWISE = frozenset({"view", "copy", "scale", "bias", "gain", "sum", "product", "join"})
 _DISTANCES = frozenset({"_euclidean_dist", "cdist", "_cdist_forward", "linalg_vector_norm", "_pdist_forward", "norm"})
 
@@ -33,7 +34,7 @@ class Logits:
     op       the log-softmax, or the binary cross-entropy with logits, that reads them
     value    the value it reads;  classes  their number along its axis, 2 for a binary loss;  rows  how many are judged
     form     how they were made;  maker  the operator that did (None for "other" and inputs)
-    scale    largest logit over the largest number that `maker` gave
+    scale    largest logit over the largest number that `maker` gave, or over the cosine where its factors were scaled
     learned  whether something learnable lies between the maker and the loss: a temperature
     paired   both factors of a cosine came from the data: samples are told apart within the batch
     """
@@ -56,23 +57,29 @@ class Logits:
 
 def loss_logits(trace: Trace) -> tuple[Logits, ...]:
     """Returns the logits of every cross-entropy that the loss is made of, computed inside the model or outside."""
-    if trace.loss is None:
-        return ()
     return tuple(_logits(trace, op) for op in _heads(trace))
 
 
 def _heads(trace: Trace) -> Iterator[Op]:
-    """The log-softmaxes and binary losses from which only picking, weighting and averaging lead to the loss."""
-    assert trace.loss is not None
-    waiting, seen = [trace.loss], {trace.loss}
+    """The log-softmaxes and binary losses that the loss is made of."""
+    return (op for op in leading_to_loss(trace) if op.name in LOG_SOFTMAX or op.name in _BINARY)
+
+
+def leading_to_loss(trace: Trace) -> Iterator[Op]:
+    """Yields the operators from which only picking, weighting and averaging lead to the loss, the last first.
+
+    Log-softmaxes and binary losses end the search: what lies before them is the network's answer.
+    """
+    waiting, seen = ([], set[int]()) if trace.loss is None else ([trace.loss], {trace.loss})
     while waiting:
         op = trace.producer(waiting.pop())
         if op is None:
             continue
-        if op.name in LOG_SOFTMAX or op.name in _BINARY:
-            yield op
-            continue
-        if not (op.kind in _ON_THE_WAY or op.kind in ("sum", "bias") or op.name in ("neg", "index", "gather", "mul")):
+        yield op
+        ends = op.name in LOG_SOFTMAX or op.name in _BINARY
+        if ends or not (
+            op.kind in _ON_THE_WAY or op.kind in ("sum", "bias") or op.name in ("neg", "index", "gather", "mul")
+        ):
             continue
         following = [index for index in trace.data_operands(op) if index not in seen]
         seen.update(following)
@@ -93,6 +100,7 @@ def _logits(trace: Trace, op: Op) -> Logits:
     if form == "other":
         form, maker = _with_margin(trace, value) or (form, maker)
     given = maker.result if maker is not None else None
+    before, learned_before = _scale_before(trace, maker) if maker is not None and form == "cosine" else (1.0, False)
     return Logits(
         op=op,
         value=value,
@@ -100,8 +108,8 @@ def _logits(trace: Trace, op: Op) -> Logits:
         rows=prod(shape) // (1 if binary else max(classes, 1)),
         form=form,
         maker=maker,
-        scale=_ratio(trace, value, given),
-        learned=learned,
+        scale=_ratio(trace, value, given) * before,
+        learned=learned or learned_before,
         paired=maker is not None and maker.kind == "matmul",
     )
 
@@ -202,9 +210,38 @@ def _unshaped(trace: Trace, value: int) -> int:
 
 
 def _cosine(trace: Trace, product: Op) -> bool:
-    """Whether both factors of a product were divided by their own length."""
+    """Whether both factors of a product were divided by their own length; either may then have been multiplied."""
     factors = product.operands[-2:]
-    return len(factors) == 2 and all(of_length_one(trace, index) for index in factors)
+    return len(factors) == 2 and all(of_length_one(trace, _unscaled(trace, index)[0]) for index in factors)
+
+
+def _scale_before(trace: Trace, maker: Op) -> tuple[float, bool]:
+    """What a cosine's factors were multiplied by before their product, and whether something of it is learnable."""
+    if maker.kind not in ("linear", "matmul"):
+        return 1.0, False
+    parts = [_unscaled(trace, index) for index in maker.operands[-2:]]
+    return prod(factor for _, factor, _ in parts), any(learned for _, _, learned in parts)
+
+
+def _unscaled(trace: Trace, value: int) -> tuple[int, float, bool]:
+    """The value in front of multiplications: it, their product (NaN where not known), whether one is learnable."""
+    factor, learned = 1.0, False
+    while (op := trace.producer(_unshaped(trace, value))) is not None and op.name in _TIMES and op.operands:
+        vector = op.operands[0]
+        if len(op.operands) == 1:
+            factor *= _constant(op)
+        elif op.kind == "gain" and not of_length_one(trace, value):
+            vector = trace.data_operands(op)[0]
+            factor, learned = factor * _ratio(trace, value, vector), True
+        else:
+            break
+        value = vector
+    return value, factor, learned
+
+
+def _constant(op: Op) -> float:
+    number = next((float(one) for one in op.numbers if one is not None), float("nan"))
+    return number if op.name in ("mul", "multiply") else 1 / number if number else float("nan")
 
 
 def of_length_one(trace: Trace, value: int) -> bool:

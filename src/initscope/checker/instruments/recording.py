@@ -65,7 +65,7 @@ class _Open:
 
 @dataclass(kw_only=True, eq=False)
 class Recording:
-    """What one pass showed so far. `measure` False records the graph and activations alone, without statistics."""
+    """What one pass showed so far."""
 
     parameters: Mapping[int, str]
     buffers: Mapping[int, str]
@@ -77,6 +77,7 @@ class Recording:
     loss: int | None = None
     loss_value: float = float("nan")
     used: set[str] = field(default_factory=set)
+    numbers_read: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.busy = False
@@ -341,6 +342,7 @@ class Recording:
         return Trace(
             ops=tuple(self._ops), values=values, outputs=tuple(self._outputs), loss=self.loss, batch=self.batch,
             calls=tuple(self._calls), used_parameters=frozenset(self.used),
+            read_as_numbers=frozenset(self.numbers_read),
         )  # fmt: skip
 
     def _enter(self, value: _Open) -> int:

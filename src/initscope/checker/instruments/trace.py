@@ -139,7 +139,8 @@ class Op:
 class Trace:
     """Operators and values in the order they came; `batch` is the number of samples where it could be told.
 
-    `calls` are the module calls: path, class name, indices of the tensors that went in and came out.
+    `calls` are the module calls: path, class name, indices of the tensors that went in and came out;
+    `read_as_numbers` the values that the model's own Python code read as plain numbers.
     """
 
     ops: tuple[Op, ...]
@@ -149,6 +150,7 @@ class Trace:
     batch: int | None
     calls: tuple[Call, ...]
     used_parameters: frozenset[str]
+    read_as_numbers: frozenset[int] = frozenset()
 
     @cached_property
     def consumers(self) -> tuple[tuple[int, ...], ...]:
