@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from math import prod
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from torch import nn
 from initscope.api.arguments import texts
 from initscope.api.check_report import Report
 from initscope.api.initialization import checked_seed
-from initscope.base.errors import InitscopeError, UsageError
+from initscope.base.errors import UsageError
 from initscope.checker.allowances import allowances_in
 from initscope.checker.evidence import Absent, Builds, Evidence
 from initscope.checker.instruments.builds import examine_builds, first_build, model_of
@@ -160,11 +161,13 @@ def started(model_or_factory: object, *, seed: int, name: str = "") -> Start:
             legal="a torch.nn.Module, or a callable without arguments that returns one",
         )
     from initscope.api.targets import parts_of
+    from initscope.api.user_code import called, without_arguments
 
-    called = name or getattr(model_or_factory, "__qualname__", type(model_or_factory).__name__)
-    factory = _told(model_or_factory, called)
+    title = name or getattr(model_or_factory, "__qualname__", type(model_or_factory).__name__)
+    without_arguments(model_or_factory, title, do="give a function that takes none: lambda: build(width=64)")
+    factory = partial(called, model_or_factory, title)
     returned, log = first_build(factory, seed=seed)
-    parts = parts_of(returned, called)
+    parts = parts_of(returned, title)
     return Start(
         model=parts.model,
         built=factory,
@@ -172,33 +175,8 @@ def started(model_or_factory: object, *, seed: int, name: str = "") -> Start:
         inputs=parts.inputs,
         targets=parts.targets,
         loss=parts.loss,
-        name=called,
+        name=title,
     )
-
-
-def _told(factory: Callable[..., Any], name: str) -> Callable[[], Any]:
-    """The factory, whose errors become UsageError with the user's own lines."""
-    try:
-        inspect.signature(factory).bind()
-    except TypeError as error:
-        raise UsageError(
-            f"the factory {name} cannot be called without arguments: {error}",
-            do="give a function that takes none: lambda: build(width=64)",
-        ) from error
-    except ValueError:
-        pass  # a builtin without a signature says itself what it wants
-
-    def build() -> Any:
-        try:
-            return factory()
-        except InitscopeError:
-            raise
-        except Exception as error:
-            from initscope.api.user_code import told
-
-            raise told(f"the factory {name} raised {type(error).__name__}", error) from error
-
-    return build
 
 
 def check_start(
@@ -310,7 +288,7 @@ def _facts(
     evidence: Evidence, loss: ChosenLoss, *, wanted: int, verdict: Judgement, seconds: float
 ) -> dict[str, Number]:
     parameters = [one for one in evidence.parameters.values() if not one.buffer]
-    sizes = [_numel(one.shape) for one in parameters]
+    sizes = [prod(one.shape) for one in parameters]
     chance = evidence.chance
     return {
         "parameters": sum(sizes),
@@ -324,10 +302,3 @@ def _facts(
         "rules_run": wanted - len(verdict.skipped) - len(verdict.failed),
         "seconds": round(seconds, 2),
     }
-
-
-def _numel(shape: tuple[int, ...]) -> int:
-    count = 1
-    for size in shape:
-        count *= size
-    return count

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,8 +10,8 @@ from torch import nn
 
 from initscope.api.hf_target import hf_factory
 from initscope.api.timm_target import timm_factory
-from initscope.api.user_code import importable_for, load_object, told
-from initscope.base.errors import InitscopeError, UsageError
+from initscope.api.user_code import called, importable_for, load_object, without_arguments
+from initscope.base.errors import UsageError
 from initscope.base.streams import stream_seed
 from initscope.checker.instruments.losses import Loss, named_loss
 from initscope.modules.generators import seeded_generators
@@ -59,11 +58,11 @@ def load_source(reference: str, *, seed: int = 0) -> Source:
     libraries: dict[str, Callable[[str], Callable[[], Any]]] = {"timm": timm_factory, "hf": hf_factory}
     made = libraries.get(reference.partition(":")[0].strip())
     with seeded_generators(stream_seed(seed, "build")):
-        user = made(reference) if made is not None else _without_arguments(load_object(reference), reference)
+        user = made(reference) if made is not None else without_arguments(load_object(reference), reference)
 
     def factory() -> Any:
         with importable_for(reference):
-            return _called(user, reference, "factory")
+            return called(user, reference, "factory")
 
     return Source(factory=factory, name=reference)
 
@@ -104,8 +103,8 @@ def load_batch(reference: str, *, seed: int = 0) -> Batch:
     Raises: UsageError as `load_source` does, and for a tuple of any other length.
     """
     with seeded_generators(stream_seed(seed, "batch")), importable_for(reference):
-        function = _without_arguments(load_object(reference, what="batch function"), reference, what="batch function")
-        found = _called(function, reference, "batch function")
+        function = without_arguments(load_object(reference, what="batch function"), reference, what="batch function")
+        found = called(function, reference, "batch function")
     if found is None or (isinstance(found, tuple | list) and len(found) not in (1, 2)):
         given = "None" if found is None else f"a {type(found).__name__} of {len(found)}"
         raise UsageError(
@@ -129,29 +128,7 @@ def load_loss(reference: str) -> Loss:
     with importable_for(reference):
         found = load_object(reference, what="loss")
         if isinstance(found, type):
-            found = _called(_without_arguments(found, reference, what="loss"), reference, "loss")
+            found = called(without_arguments(found, reference, what="loss"), reference, "loss")
     if not callable(found):
         raise UsageError(f"{reference} makes no loss", value=type(found).__name__, legal="loss(output, target)")
     return found  # type: ignore[no-any-return]  # callable() has just been checked
-
-
-def _without_arguments(function: Callable[[], Any], reference: str, *, what: str = "factory") -> Callable[[], Any]:
-    try:
-        inspect.signature(function).bind()
-    except TypeError as error:
-        raise UsageError(
-            f"the {what} {reference} cannot be called without arguments: {error}",
-            do="name a function that takes none, such as one that calls it with yours",
-        ) from error
-    except ValueError:
-        return function  # a builtin without a signature: it is called and says so itself
-    return function
-
-
-def _called(function: Callable[[], Any], reference: str, what: str) -> Any:
-    try:
-        return function()
-    except InitscopeError:
-        raise
-    except Exception as error:
-        raise told(f"the {what} {reference} raised {type(error).__name__}", error) from error

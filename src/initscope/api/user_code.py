@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.util
+import inspect
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from initscope.api.here import importable_here
-from initscope.base.errors import UsageError
+from initscope.base.errors import InitscopeError, UsageError
 from initscope.models.registry import import_factory, raised_by_user
 
 OURS = (str(Path(__file__).parent.parent), contextlib.__file__)
@@ -74,6 +75,39 @@ def told(what: str, error: Exception) -> UsageError:
         behind = behind.tb_next
     shown = raised_by_user(what, error.with_traceback(behind))
     return UsageError(shown.what, value=shown.value)
+
+
+def without_arguments(
+    function: Callable[..., Any],
+    name: str,
+    *,
+    what: str = "factory",
+    do: str = "name a function that takes none, such as one that calls it with yours",
+) -> Callable[[], Any]:
+    """Returns `function`, whose name is `name`, once it is known to want no argument.
+
+    Raises: UsageError where it wants some; `do` says what helps. A builtin without a signature says so itself.
+    """
+    try:
+        inspect.signature(function).bind()
+    except TypeError as error:
+        raise UsageError(f"the {what} {name} cannot be called without arguments: {error}", do=do) from error
+    except ValueError:
+        pass
+    return function
+
+
+def called(function: Callable[[], Any], name: str, what: str = "factory") -> Any:
+    """Returns what `function` returns.
+
+    Raises: UsageError with the user's own lines where it raises anything but an error of ours.
+    """
+    try:
+        return function()
+    except InitscopeError:
+        raise
+    except Exception as error:
+        raise told(f"the {what} {name} raised {type(error).__name__}", error) from error
 
 
 def _imported(reference: str) -> Callable[..., Any]:

@@ -82,18 +82,21 @@ class _BufferState:
     @classmethod
     def of(cls, buffer: Tensor) -> _BufferState:
         values = None if buffer.is_meta else buffer.detach().clone()
-        return cls(buffer=buffer, values=values, version=_version(buffer))
+        return cls(buffer=buffer, values=values, version=version_of(buffer))
 
     def restore(self) -> None:
         """Writes only where something changed: a needless write would spoil a graph the user still holds."""
-        if self.values is not None and (_version(self.buffer) != self.version or not _equal(self.buffer, self.values)):
+        if self.values is None:
+            return
+        if version_of(self.buffer) != self.version or not _equal(self.buffer, self.values):
             with torch.no_grad():
                 if self.buffer.shape != self.values.shape:
                     self.buffer.resize_(self.values.shape)
                 self.buffer.copy_(self.values)
 
 
-def _version(tensor: Tensor) -> int:
+def version_of(tensor: Tensor) -> int:
+    """Returns torch's count of in-place writes, -1 for inference tensors, which have none."""
     return -1 if tensor.is_inference() else tensor._version
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -21,6 +21,7 @@ from initscope.modules.builder import FlowBuilder
 from initscope.modules.inventory import Inventory, Step
 from initscope.modules.nodes import Flow, Value
 from initscope.modules.operations import canonical, is_in_place, operation
+from initscope.modules.unfused import unfused
 
 
 class ModelRaisedError(Exception):
@@ -40,7 +41,7 @@ def watch_forward(model: nn.Module, inventory: Inventory, data: object) -> Flow:
     positional, keywords = call_of(data)
     names = [f"input {number}" for number in range(1, len(positional) + 1)]
     try:
-        with torch.no_grad(), _as_written(), watch.hooks():
+        with torch.no_grad(), unfused(), watch.hooks():
             given = [watch.noted_input(name, value) for name, value in zip(names, positional, strict=True)]
             named = {name: watch.noted_input(name, value) for name, value in keywords.items()}
             with watch:
@@ -49,19 +50,6 @@ def watch_forward(model: nn.Module, inventory: Inventory, data: object) -> Flow:
     except Exception as error:  # a user's model may raise anything
         raise ModelRaisedError(f"{type(error).__name__}: {error}", place=watch.failed_at or "") from error
     return watch.builder.flow(outputs, "run")
-
-
-@contextmanager
-def _as_written() -> Iterator[None]:
-    """Keeps torch's transformer layers from their fused kernel, and compiled functions from being compiled."""
-    enabled = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    compiling = "torch._dynamo" in sys.modules
-    try:
-        with torch.compiler.set_stance("force_eager") if compiling else nullcontext():
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(enabled)
 
 
 class _Watch(TorchFunctionMode):

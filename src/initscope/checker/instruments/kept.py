@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from initscope.modules.guard import version_of
+
 MANY_BYTES = 128 * 2**20
 """Models above this keep their values on disk: a copy in memory would be a quarter of what a check may take."""
 
@@ -37,7 +39,7 @@ class Kept:
         with torch.no_grad():
             for one in self._tensors:
                 values = one.values()
-                if _version(one.tensor) != one.version or not _same(one.tensor, values):
+                if version_of(one.tensor) != one.version or not _same(one.tensor, values):
                     if one.tensor.shape != values.shape:
                         one.tensor.set_(values)  # type: ignore[call-overload]  # the overload for a tensor alone
                     else:
@@ -59,7 +61,7 @@ def kept_values(model: nn.Module) -> Iterator[Kept]:
                 file = stack.enter_context(tempfile.TemporaryFile(prefix="initscope-"))
             except OSError:
                 file = None
-        yield Kept([_One(tensor=one, version=_version(one), values=_copy(one, file)) for one in tensors])
+        yield Kept([_One(tensor=one, version=version_of(one), values=_copy(one, file)) for one in tensors])
 
 
 def _held(model: nn.Module) -> list[Tensor]:
@@ -109,10 +111,6 @@ def _bytes(tensor: Tensor) -> int:
 def _has_values(tensor: Tensor) -> bool:
     lazy = nn.parameter.is_lazy(tensor)
     return not lazy and not tensor.is_meta and tensor.layout == torch.strided
-
-
-def _version(tensor: Tensor) -> int:
-    return -1 if tensor.is_inference() else tensor._version
 
 
 def _same(tensor: Tensor, values: Tensor) -> bool:

@@ -92,10 +92,10 @@ CUTS = frozenset(
 """Operators behind which no gradient flows."""
 
 
-def kind_of(name: str, *, data: int, made: int, others: int) -> str:
+def kind_of(name: str, *, data: int, made: int) -> str:
     """Returns the kind of an operator called `name`.
 
-    `data` operands carry data, `made` ones are made of parameters, `others` are constants and buffers.
+    `data` operands carry data, `made` ones are made of parameters; others are constants and buffers.
     """
     if name in LINEAR:
         return "linear" if data and made and (data == 1 or name in ("addmm", "baddbmm", "_trilinear")) else "matmul"

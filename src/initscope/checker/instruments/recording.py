@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any, Literal
 
 import torch
@@ -164,7 +165,7 @@ class Recording:
             operands = ()
         data = [index for index in operands if self._values[index].from_data]
         made = [index for index in operands if not self._values[index].from_data and self._values[index].parameters]
-        kind: Any = kind_of(name, data=len(data), made=len(made), others=len(operands) - len(data) - len(made))
+        kind: Any = kind_of(name, data=len(data), made=len(made))
         if written and name in ("copy", "fill", "zero", "masked_fill", "index_put"):
             kind = "join"
         indices = self._derived(results, name, operands, kind, module, place, args=args, kwargs=kwargs, given=given)
@@ -254,7 +255,7 @@ class Recording:
         names = {
             name for index in operands if not self._values[index].from_data for name in self._values[index].parameters
         }
-        sizes = {name: _numel(self._values[self._by_path[name]].shape) for name in names if name in self._by_path}
+        sizes = {name: prod(self._values[self._by_path[name]].shape) for name in names if name in self._by_path}
         return max(sizes, key=lambda name: sizes[name]) if sizes else ""
 
     def _overwritten(self, results: Sequence[Tensor], indices: Sequence[int]) -> None:
@@ -381,12 +382,6 @@ def _storage_key(tensor: Tensor) -> int | None:
     except (NotImplementedError, RuntimeError):
         return None  # sparse and other tensors without a storage of their own
 
-
-def _numel(shape: Iterable[int]) -> int:
-    count = 1
-    for size in shape:
-        count *= size
-    return count
 
 
 def _numbers(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,6 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from initscope.checker.instruments.kept import kept_values
 from initscope.modules.generators import seeded_generators
 from initscope.modules.guard import untouched
+from initscope.modules.unfused import unfused
 
 
 @contextmanager
@@ -41,17 +41,12 @@ def undisturbed(model: nn.Module, *, seed: int) -> Iterator[None]:
 @contextmanager
 def _as_written(model: nn.Module) -> Iterator[None]:
     """Takes fused kernels apart, so that what happens inside them is seen."""
-    fastpath = torch.backends.mha.get_fastpath_enabled()
     recurrent = any(isinstance(module, nn.RNNBase) for module in model.modules())
-    with ExitStack() as stack:
-        stack.callback(torch.backends.mha.set_fastpath_enabled, fastpath)
-        torch.backends.mha.set_fastpath_enabled(False)
+    with unfused(), ExitStack() as stack:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             stack.enter_context(sdpa_kernel(SDPBackend.MATH))
             if recurrent:
                 stack.enter_context(torch.backends.mkldnn.flags(enabled=False))
                 stack.enter_context(torch.backends.cudnn.flags(enabled=False))
-        if "torch._dynamo" in sys.modules:
-            stack.enter_context(torch.compiler.set_stance("force_eager"))
         yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from math import prod
 
 import torch
 
@@ -122,7 +123,7 @@ class OutlierWeights(Rule):
             },
             fix=f"initscope.initialize(model, {{{entries}}})",
             severity="warn" if sum(other.count for _, other in alarms) >= FEW else "info",
-            confidence=f"p = 10^{far.log10_p:.0f} for the largest of {_numel(first.shape)}, Holm over {tested} tensors",
+            confidence=f"p = 10^{far.log10_p:.0f} for the largest of {prod(first.shape)}, Holm over {tested} tensors",
             location=evidence.locate(first.path),
         )
 
@@ -140,7 +141,7 @@ def _is_tested(evidence: Evidence, one: ParameterFacts) -> bool:
         or len([size for size in one.shape if size > 1]) < 2
     ):
         return False
-    if _numel(one.shape) < FEWEST or "complex" in one.dtype:
+    if prod(one.shape) < FEWEST or "complex" in one.dtype:
         return False
     if not isinstance(evidence.builds, Builds):
         return True
@@ -155,10 +156,3 @@ def _holm(found: list[tuple[ParameterFacts, Outliers]], tested: int) -> Iterator
         if 10.0 ** max(far.log10_p, -300.0) > LEVEL / (tested - number) or far.log10_p > STRICTEST:
             return
         yield one, far
-
-
-def _numel(shape: tuple[int, ...]) -> int:
-    count = 1
-    for size in shape:
-        count *= size
-    return count

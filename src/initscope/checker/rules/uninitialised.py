@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from math import prod
 
 from initscope.checker.evidence import Builds, Evidence, ParameterFacts
 from initscope.checker.instruments.naming import counted
@@ -92,7 +93,7 @@ class Uninitialised(Rule):
             f"there{more}, "
             "so the network starts, and may fail, differently on every machine",
             where=[one.path for one in worst],
-            evidence={"tensors": len(worst), "share": share, "entries": round(share * _numel(first.shape))},
+            evidence={"tensors": len(worst), "share": share, "entries": round(share * prod(first.shape))},
             fix=starting_cure(worst[:8]),
             location=evidence.locate(first.path),
         )
@@ -107,7 +108,7 @@ class Uninitialised(Rule):
             and path not in written
             and not one.buffer
             and one.used is not False
-            and _numel(one.shape)
+            and all(one.shape)
         ]
         if found:
             yield self.finding(
@@ -121,10 +122,3 @@ class Uninitialised(Rule):
                 confidence="the log of one build",
                 location=evidence.locate(found[0].path),
             )
-
-
-def _numel(shape: tuple[int, ...]) -> int:
-    count = 1
-    for size in shape:
-        count *= size
-    return count
