@@ -33,7 +33,7 @@ from initscope.checker.rules.unused_suppression import unused_findings
 from initscope.checker.runner import Judgement, judge, needs_of
 from initscope.checker.selection import chosen, silence
 from initscope.checker.settings import Settings
-from initscope.modules.arguments import replaced
+from initscope.modules.arguments import call_of, leaves, replaced
 from initscope.modules.generators import seeded_generators
 from initscope.modules.wrappers import unwrapped
 from initscope.records.finding import CheckReport, Number
@@ -96,11 +96,7 @@ def check(
     )
     seed = checked_seed(seed)
     start = started(model_or_factory, seed=seed)
-    loss = named_loss(loss_fn) if isinstance(loss_fn, str) else loss_fn
-    if loss is not None and not callable(loss):
-        raise UsageError(
-            "loss_fn cannot be called", where="loss_fn", value=type(loss).__name__, legal="loss_fn(output, target)"
-        )
+    loss = None if loss_fn is None else usable_loss(loss_fn, where="loss_fn")
     start = replace(
         start,
         inputs=start.inputs if inputs is None else inputs,
@@ -174,9 +170,24 @@ def started(model_or_factory: object, *, seed: int, name: str = "") -> Start:
         log=log,
         inputs=parts.inputs,
         targets=parts.targets,
-        loss=parts.loss,
+        loss=None if parts.loss is None else usable_loss(parts.loss, where=f"the fourth thing that {title} returned"),
         name=title,
     )
+
+
+def usable_loss(loss: object, *, where: str) -> Callable[[Any, Any], Any]:
+    """Returns a loss that can be called: a name is looked up, a class of losses called for an instance.
+
+    Raises: UsageError for anything else that cannot be called.
+    """
+    if isinstance(loss, str):
+        return named_loss(loss)
+    made = loss() if isinstance(loss, type) and issubclass(loss, nn.Module) else loss
+    if not callable(made):
+        raise UsageError(
+            "the loss cannot be called", where=where, value=type(made).__name__, legal="loss_fn(output, target)"
+        )
+    return made
 
 
 def check_start(
@@ -231,6 +242,7 @@ def measured(
             value=type(model).__name__,
             do="modules in a plain list or dict are not registered: hold them in nn.ModuleList or nn.ModuleDict",
         )
+    _refuse_empty(inputs)
     targets = _on(start.targets, place)
     loss = ChosenLoss(start.loss, targets, seed=seed)
     subject = Subject(model=model, inputs=inputs, targets=targets, loss_of=loss, synthetic=synthetic, seed=seed)
@@ -278,6 +290,17 @@ def _another(start: Start, model: nn.Module) -> nn.Module:
             "the model has lazy modules that cannot be copied", where=start.name, value=str(error),
             do="give a function that builds the model, or call the model on one batch first",
         ) from error  # fmt: skip
+
+
+def _refuse_empty(inputs: Any) -> None:
+    given = [one for one in leaves(call_of(inputs)) if isinstance(one, torch.Tensor)]
+    if given and not any(one.numel() for one in given):
+        raise UsageError(
+            "the batch is empty: there is nothing to run the model on",
+            where="inputs",
+            value=", ".join(str(list(one.shape)) for one in given),
+            do="give at least two samples",
+        )
 
 
 def _on(value: Any, device: torch.device) -> Any:

@@ -88,6 +88,12 @@ def without_arguments(
 
     Raises: UsageError where it wants some; `do` says what helps. A builtin without a signature says so itself.
     """
+    if callable(getattr(function, "named_parameters", None)) and not isinstance(function, type):
+        raise UsageError(
+            f"{name} is a model, not a function that builds one",
+            value=type(function).__name__,
+            do=f"write a function that returns it: def build(): return {name.rpartition(':')[2]}",
+        )
     try:
         inspect.signature(function).bind()
     except TypeError as error:
@@ -106,6 +112,8 @@ def called(function: Callable[[], Any], name: str, what: str = "factory") -> Any
         return function()
     except InitscopeError:
         raise
+    except SystemExit as error:
+        raise UsageError(f"the {what} {name} ended the program", value=f"SystemExit({error.code!r})") from error
     except Exception as error:
         raise told(f"the {what} {name} raised {type(error).__name__}", error) from error
 

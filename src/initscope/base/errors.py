@@ -65,17 +65,24 @@ def nearest(name: str, legal: Iterable[str]) -> str | None:
 
 
 def unknown_name(
-    kind: str, name: str, legal: Iterable[str], *, where: str | None = None, also: Iterable[str] = ()
+    kind: str,
+    name: str,
+    legal: Iterable[str],
+    *,
+    where: str | None = None,
+    also: Iterable[str] = (),
+    listed: bool = True,
 ) -> UsageError:
     """Returns the error for a name that is not known: lists the legal ones and proposes the nearest.
 
-    `also` are names that are known too, and not listed.
+    `also` are names that are known too, and not named as legal; `listed` says whether `initscope list` shows them.
     """
     names = sorted(legal)
     near = nearest(name, [*names, *also])
+    shown = "initscope list shows what there is; " if listed else ""
     return UsageError(
         f"unknown {kind} {name!r}",
         where=where,
         legal=", ".join(names) if names else f"no {kind} is known here",
-        do=f"did you mean {near!r}?" if near else f"initscope list shows what there is; choose a legal {kind}",
+        do=f"did you mean {near!r}?" if near else f"{shown}choose a legal {kind}",
     )

@@ -46,6 +46,8 @@ def read_baseline(path: Path) -> Baseline:
     where = str(path)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError as error:
+        raise UsageError("the file is no baseline: it is nested too deeply", where=where, do=DO) from error
     except OSError as error:
         raise UsageError("cannot read the baseline", where=where, value=error.strerror, do=DO) from error
     except UnicodeDecodeError as error:

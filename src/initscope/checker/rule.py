@@ -10,9 +10,9 @@ from initscope.base.registry import Registry
 from initscope.checker.evidence import Evidence
 from initscope.records.finding import Finding, Location, Number, Severity
 
-Need = Literal["builds", "capture", "loss", "gradients", "escape", "chance", "batch"]
+Need = Literal["builds", "seeds", "capture", "loss", "gradients", "escape", "chance", "batch"]
 """What a rule reads, beside the model itself:
-builds     a factory: two seeds, the poisoned build, the write log
+builds     a factory: two seeds, the poisoned build, the write log;  seeds  it can be called again
 capture    one forward pass that ran
 loss       a scalar loss the user gave, or one that was recognised (not the stand-in)
 gradients  one backward pass that ran, from the user's loss or from the stand-in

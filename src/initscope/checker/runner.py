@@ -59,6 +59,7 @@ def missing(evidence: Evidence, rule: type[Rule]) -> str | None:
     """Returns why a rule cannot judge this evidence, None where it can."""
     absent = {
         "builds": getattr(evidence.builds, "reason", None),
+        "seeds": getattr(getattr(evidence.builds, "second_seed", None), "reason", None),
         "capture": getattr(evidence.trace, "reason", None),
         "loss": None if evidence.user_loss else "no loss and no targets were given",
         "gradients": getattr(evidence.gradients, "reason", None),

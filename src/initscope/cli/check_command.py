@@ -53,7 +53,7 @@ class Options:
 @click.option("--batch", metavar="pkg.mod:function", help="A function that returns inputs, or (inputs, targets).")
 @click.option("--loss", metavar="NAME|pkg.mod:fn", help="The loss: a name such as cross_entropy, or a function.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Decides every draw.")
-@click.option("--device", metavar="D", help="Where to run: cpu, cuda, cuda:1 ...  [default: cpu]")
+@click.option("--device", metavar="D", help="cpu, cuda or auto.  [default: where the factory puts the model]")
 @click.option("--select", metavar="RULES", help="Only these rules: names, codes, beginnings of codes (INI3), or ALL.")
 @click.option("--ignore", metavar="RULES", help="Not these rules, named likewise, separated by commas.")
 @click.option("--fail-on", type=click.Choice(FAIL_ON), help="From where on the exit code is 1.  [default: error]")
@@ -73,17 +73,26 @@ def check_command(context: click.Context, /, **given: object) -> None:
     an option is not legal. [tool.initscope] of pyproject.toml holds a project's own select, ignore, fail-on and
     per-path-ignores; options on the command line replace them.
     """
-    options = Options(**given)  # type: ignore[arg-type]  # click has made each of its type
+    options, home = Options(**given), Path.cwd()  # type: ignore[arg-type]  # click has made each of its type
+    _refuse_folders(options)
     settings = _settings(options)
     report = _checked(options, settings)
     content = _content(options, settings, report)
     if options.output is not None:
-        _write(Path(options.output), content)
+        _write(home, options.output, content)
     else:
         click.echo(content, nl=False, color=_coloured() if options.format_ == "text" else None)
     if options.write_baseline is not None:
-        report = _accepted(options, report)
+        report = _accepted(home, options, report)
     context.exit(exit_code(report, settings.fail_on))
+
+
+def _refuse_folders(options: Options) -> None:
+    from initscope.base.errors import UsageError
+
+    for name, given in (("--output", options.output), ("--write-baseline", options.write_baseline)):
+        if given is not None and (not given.strip() or Path(given).is_dir()):
+            raise UsageError(f"{name} names no file", value=repr(given), legal="a file that is there or can be made")
 
 
 def exit_code(report: CheckReport, fail_on: str) -> int:
@@ -208,24 +217,25 @@ def _command(options: Options) -> str:
     return shlex.join([*words, *(["--seed", str(options.seed)] if options.seed else [])])
 
 
-def _write(path: Path, content: str) -> None:
+def _write(home: Path, given: str, content: str) -> None:
+    """Writes the file `given` of the folder the command began in: a factory may have left it."""
     from initscope.base.errors import EnvironmentFault
     from initscope.report.atomic import write_atomically
 
     try:
-        write_atomically(path, content.encode())
+        write_atomically(home / given, content.encode(errors="backslashreplace"))
     except EnvironmentFault as fault:
         what, do = "cannot write the file", "free the place or choose another file"
-        raise EnvironmentFault(what, where=fault.where, value=fault.value, do=do) from fault
+        raise EnvironmentFault(what, where=given, value=fault.value, do=do) from fault
 
 
-def _accepted(options: Options, report: CheckReport) -> CheckReport:
+def _accepted(home: Path, options: Options, report: CheckReport) -> CheckReport:
     """Writes the baseline, what an earlier one silenced included; returns the report without what is accepted now."""
     from initscope.checker.baseline import baseline_text
     from initscope.checker.selection import IN_BASELINE
 
     known = [finding for finding, reason in report.silenced if reason == IN_BASELINE]
     text = baseline_text([*report.findings, *known], target=report.target)
-    _write(Path(str(options.write_baseline)), text)
+    _write(home, str(options.write_baseline), text)
     click.echo(f"wrote {options.write_baseline}", err=True)
     return replace(report, findings=())

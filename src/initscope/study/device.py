@@ -19,7 +19,7 @@ def choose_device(wanted: str) -> str:
     Raises: UsageError for another word; EnvironmentFault where CUDA is asked for and there is none.
     """
     if wanted not in DEVICES:
-        raise unknown_name("device", wanted, DEVICES)
+        raise unknown_name("device", wanted, DEVICES, listed=False)
     if wanted == "cuda" and not torch.cuda.is_available():
         build = "a CPU build" if torch.version.cuda is None else f"built for CUDA {torch.version.cuda}"
         raise EnvironmentFault(

@@ -39,6 +39,8 @@ def sample_axis(shape: Sequence[int], samples: int | None, parents: Sequence[int
     """Returns the axis that holds samples (perhaps with positions, sample-major), None where none can be told."""
     if samples is None or not shape:
         return None
+    if samples > 1 and any(one is not None and one < len(shape) and shape[one] == 1 for one in parents):
+        return None  # taken together over the samples, or turned: another axis of that length is a coincidence
     for axis in (*[one for one in parents if one is not None], 0, 1):
         if axis < len(shape) and shape[axis] == samples:
             return axis

@@ -65,6 +65,7 @@ class Capture(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch ship
                 args=args,
                 kwargs=kwargs,
                 operands=operands,
+                tensors=() if written else tuple(tensors),
                 results=made,
                 given=before,
                 module=self.modules[-1] if self.modules else "",

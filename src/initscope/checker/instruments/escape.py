@@ -115,15 +115,16 @@ def _finite_gradients(subject: Subject) -> bool:
 
 
 def _move(parameter: Tensor, gradient: Tensor | None) -> None:
+    """Moves one parameter through `.data`: its count of writes stays, and with it graphs that the user still holds."""
     if gradient is None or not parameter.requires_grad:
         return
     peak, _ = peak_and_rms(torch.view_as_real(gradient) if gradient.is_complex() else gradient)
     if peak > 0 and math.isfinite(peak):
         step = STEP * _scale(parameter) / peak
         if math.isfinite(step):
-            parameter.add_(gradient.to(parameter.dtype), alpha=-step)
+            parameter.data.add_(gradient.to(parameter.dtype), alpha=-step)
         else:  # a gradient so small that its inverse leaves the numbers
-            parameter.sub_(gradient.to(parameter.dtype) / peak, alpha=STEP * _scale(parameter))
+            parameter.data.sub_(gradient.to(parameter.dtype) / peak, alpha=STEP * _scale(parameter))
 
 
 def _scale(parameter: Tensor) -> float:

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import math
-import textwrap
-import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
-
-from torch import nn
 
 from initscope.base.errors import UsageError
 from initscope.checker.evidence import Absent, Builds, Chance, Escape, Evidence, LossKind, ParameterFacts
@@ -18,12 +14,11 @@ from initscope.checker.instruments.chance_inner import inner_chance
 from initscope.checker.instruments.escape import EscapeProbe
 from initscope.checker.instruments.facts import parameter_facts, with_gradients
 from initscope.checker.instruments.loss_kinds import recognised
-from initscope.checker.instruments.places import is_users
-from initscope.checker.instruments.recording import Recording, Refusal
+from initscope.checker.instruments.recording import Recording
+from initscope.checker.instruments.refusals import refused
 from initscope.checker.instruments.subject import Subject
 from initscope.checker.instruments.trace import Trace
 from initscope.checker.instruments.undisturbed import undisturbed
-from initscope.checker.instruments.write_frames import whose
 from initscope.modules.generators import seeded_generators
 from initscope.records.finding import Location
 
@@ -98,9 +93,15 @@ class _Visit:
                 )
         except UsageError:
             raise
+        except SystemExit as error:
+            raise UsageError(
+                "the model ended the program in its forward pass", value=f"SystemExit({error.code!r})"
+            ) from error
         except Exception as error:
             if recording.stage != "backward":
                 raise refused(error, recording.refused) from error
+            if subject.user_loss:
+                self._backward_alone()
             self.gradients = Absent(
                 reason=f"the backward pass raised {type(error).__name__}: {str(error).splitlines()[0]}"
             )
@@ -108,6 +109,14 @@ class _Visit:
         if subject.loss_of is not None and trainable:
             self.gradients = True
         return output
+
+    def _backward_alone(self) -> None:
+        """Raises UsageError where the backward pass fails without any instrument, too: nobody could train this."""
+        try:
+            with seeded_generators(self.subject.seed):
+                self.subject.gradients()
+        except Exception as error:
+            raise refused(error, None, what="the backward pass") from error
 
     def _probe_begun(self) -> EscapeProbe | None:
         if not self.gradients or "escape" not in self.wanted:
@@ -156,27 +165,3 @@ class _Visit:
             seed=subject.seed,
             locate=locate,
         )
-
-
-def refused(error: Exception, refusal: Refusal | None) -> UsageError:
-    """Returns the error for a model that cannot be run: which layer refused what, the user's traceback."""
-    frames = traceback.extract_tb(error.__traceback__)
-    first = next((number for number, frame in enumerate(frames) if is_users(frame.filename)), len(frames))
-    shown = [frame for frame in frames[first:] if whose(frame.filename) != "ours"]
-    lines = ["Traceback (most recent call last):\n", *traceback.format_list(shown)]
-    text = "".join([*lines, *traceback.format_exception_only(error)]).rstrip()
-    place, given = None, ""
-    if refusal is not None:
-        place = f"{refusal.path or 'the model itself'} ({_one_line(refusal.module)})"
-        given = f", given {', '.join(refusal.given) or 'no tensor'}"
-    return UsageError(
-        f"the model cannot be run on its inputs: {type(error).__name__} in its forward pass{given}",
-        where=place,
-        value=textwrap.indent(text, " " * 9).lstrip(),
-        do="give inputs of the shape the model takes: --input SHAPE, or a factory that returns (model, inputs)",
-    )
-
-
-def _one_line(module: nn.Module) -> str:
-    text = repr(module).splitlines()
-    return text[0] if len(text) == 1 else type(module).__name__

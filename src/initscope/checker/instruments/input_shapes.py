@@ -18,7 +18,7 @@ DTYPES: dict[str, torch.dtype] = {
         torch.int16, torch.int32, torch.int64, torch.uint8, torch.bool,
     )
 }  # fmt: skip
-LEGAL = "SIZExSIZE...[:dtype] with the batch first, such as 8x3x32x32, 4x128:int64 or 16x10:float64"
+LEGAL = "sizes with the batch first and a dtype where it is no float: 8,3,32,32 or 4,128:int64 (8x3x32x32 is the same)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,14 +45,20 @@ class InputShape:
         """
         generator = torch.Generator().manual_seed(stream_seed(seed, "synthetic input", name))
         wanted = self.dtype or dtype
+        try:
+            return self._drawn(generator, wanted).to(device=device, dtype=wanted)
+        except (RuntimeError, MemoryError) as error:
+            raise UsageError(
+                "there is no memory for an input of this shape", where=name, value=str(self), do="name a smaller one"
+            ) from error
+
+    def _drawn(self, generator: torch.Generator, wanted: torch.dtype) -> Tensor:
         if self.whole:
             below = 2 if wanted == torch.bool else min(self.below or 2, 127 if wanted == torch.int8 else 2**62)
-            drawn = torch.randint(0, max(below, 1), self.sizes, generator=generator)
-        else:
-            drawn = torch.randn(
-                self.sizes, generator=generator, dtype=torch.complex64 if wanted.is_complex else torch.float32
-            )
-        return drawn.to(device=device, dtype=wanted)
+            return torch.randint(0, max(below, 1), self.sizes, generator=generator)
+        return torch.randn(
+            self.sizes, generator=generator, dtype=torch.complex64 if wanted.is_complex else torch.float32
+        )
 
 
 def parse_shape(text: str) -> InputShape:

@@ -122,6 +122,8 @@ def _made(trace: Trace, value: int) -> tuple[Form, Op | None, bool]:
             return ("log_softmax" if op.name in LOG_SOFTMAX else "softmax") if bare else "other", op, learned
         if op.kind == "activation" and op.name in ("sigmoid", "tanh"):
             return ("sigmoid" if op.name == "sigmoid" else "tanh"), op, learned
+        if op.name in ("reciprocal", "div") and _own_sigmoid(trace, op):
+            return ("sigmoid" if bare else "other"), op, learned
         if op.name == "sum" and _dotted(trace, op):
             return "cosine", op, learned
         if op.name in _DISTANCES or (op.name in ("sum", "mean") and _squared(trace, op)):
@@ -134,7 +136,7 @@ def _made(trace: Trace, value: int) -> tuple[Form, Op | None, bool]:
         if not data or not (op.kind in (*_SHAPING, "scale", "bias", "gain") or op.name in _MARGINS):
             return "other", op, learned
         learned = learned or op.kind == "gain"
-        bare = bare and op.kind in _SHAPING
+        bare = bare and (op.kind in _SHAPING or (op.name in _TIMES and set(op.numbers) == {1}))
         value = _layered(trace, data) if len(data) > 1 else data[0]
     return "other", None, learned
 
@@ -198,6 +200,15 @@ def _own_softmax(trace: Trace, op: Op) -> bool:
     if first is None or second is None or first.name != "exp" or second.name != "exp":
         return False
     return _unshaped(trace, first.operands[0]) == _unshaped(trace, second.operands[0])
+
+
+def _own_sigmoid(trace: Trace, op: Op) -> bool:
+    """Whether a value is one over one plus exp(x)."""
+    summed = trace.producer(_unshaped(trace, op.operands[-1]))
+    if summed is None or summed.name not in ("add", "radd") or len(trace.data_operands(summed)) != 1:
+        return False
+    grown = trace.producer(_unshaped(trace, trace.data_operands(summed)[0]))
+    return grown is not None and grown.name == "exp"
 
 
 def _unshaped(trace: Trace, value: int) -> int:

@@ -40,7 +40,7 @@ def named_loss(name: str) -> Loss:
     key = re.sub(r"[^a-z0-9]", "", name.lower())
     key = key.removesuffix("loss") or key
     if key not in _BY_KEY:
-        raise unknown_name("loss", name, NAMES)
+        raise unknown_name("loss", name, NAMES, listed=False)
     return _BY_KEY[key]
 
 

@@ -17,6 +17,8 @@ from initscope.checker.instruments.activity import activity
 from initscope.checker.instruments.axes import sample_axis, unit_axis
 from initscope.checker.instruments.kinds import FRESH, kind_of
 from initscope.checker.instruments.moments import moments
+from initscope.checker.instruments.rectified import rectified_operand
+from initscope.checker.instruments.storages import may_overlap, storage_key
 from initscope.checker.instruments.trace import Activity, Call, Kind, Moments, Op, Trace, Value
 from initscope.modules.arguments import leaves
 from initscope.records.finding import Location
@@ -99,7 +101,7 @@ class Recording:
         buffers = {id(one): name for name, one in model.named_buffers()}
         storages: dict[int, str] = {}
         for name, one in model.named_parameters():
-            if (key := _storage_key(one)) is not None:
+            if (key := storage_key(one)) is not None:
                 storages.setdefault(key, name)
         return cls(parameters=parameters, buffers=buffers, storages=storages, batch=batch)
 
@@ -124,7 +126,7 @@ class Recording:
         path = self.buffers.get(id(tensor))
         if path is not None:
             return self._leaf(tensor, "buffer", path)
-        key = _storage_key(tensor)
+        key = storage_key(tensor)
         if key is not None and key in self.storages:
             return self._alias(tensor, self._leaf(tensor, "parameter", self.storages[key]))
         sharing = self._sharing(key)
@@ -154,13 +156,17 @@ class Recording:
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
         operands: tuple[int, ...],
+        tensors: tuple[Tensor, ...],
         results: list[Tensor],
         given: Tensor | None,
         module: str,
         place: Location | None,
         written: bool,
     ) -> None:
-        """Enters one operator call and measures its results."""
+        """Enters one operator call and measures its results; `tensors` are the operands of one that writes nothing."""
+        rectified = rectified_operand(name, tensors, results)
+        if rectified is not None:
+            name, operands, given = "relu", (operands[rectified],), tensors[rectified]
         if name.rstrip("_") in FRESH:
             operands = ()
         data = [index for index in operands if self._values[index].from_data]
@@ -261,7 +267,7 @@ class Recording:
     def _overwritten(self, results: Sequence[Tensor], indices: Sequence[int]) -> None:
         """After an in-place write, what is a view of the written tensor, or has it as a view, holds new content too."""
         for tensor, index in zip(results, indices, strict=True):
-            for other in self._sharing(_storage_key(tensor)):
+            for other in self._sharing(storage_key(tensor)):
                 if other is not tensor and other in self._known and may_overlap(tensor, other):
                     self._known[other] = self._merged(other, int(self._known[other]), index)
 
@@ -271,7 +277,7 @@ class Recording:
             return []
         alive = [(reference, tensor) for reference in self._by_storage[key] if (tensor := reference()) is not None]
         self._by_storage[key] = [reference for reference, _ in alive]
-        return [tensor for _, tensor in alive if _storage_key(tensor) == key]
+        return [tensor for _, tensor in alive if storage_key(tensor) == key]
 
     def _merged(self, tensor: Tensor, old: int, new: int) -> int:
         number = len(self._ops)
@@ -332,7 +338,17 @@ class Recording:
         for tensor in outputs:
             index = self.index_of(tensor)
             self._values[index].output = True
+            self._measure_by_sample(tensor, self._values[index])
             self._outputs.append(index)
+
+    def _measure_by_sample(self, tensor: Tensor, value: _Open) -> None:
+        """An answer made of all samples together and repeated for each has an axis of samples all the same."""
+        known = value.forward is not None and value.forward.between == value.forward.between
+        if not known and value.from_data and self.batch and tensor.ndim and tensor.shape[0] == self.batch:
+            value.sample_axis = 0
+            self.busy = True
+            value.forward = self._moments(tensor.detach(), value)
+            self.busy = False
 
     def trace(self) -> Trace:
         """Returns the closed book, and takes the hooks off."""
@@ -351,37 +367,15 @@ class Recording:
         return len(self._values) - 1
 
     def _remember_storage(self, tensor: Tensor) -> None:
-        if (key := _storage_key(tensor)) is not None:
+        if (key := storage_key(tensor)) is not None:
             self._by_storage.setdefault(key, []).append(weakref.ref(tensor))
 
     def _moments(self, tensor: Tensor, value: _Open) -> Moments | None:
         return moments(tensor, samples=self.batch, sample_axis=value.sample_axis, unit_axis=value.unit_axis)
 
 
-def may_overlap(first: Tensor, second: Tensor) -> bool:
-    """Returns False where two tensors of one storage surely share no entry: slices beside each other along one axis."""
-    if first.stride() != second.stride() or first.ndim == 0:
-        return True
-    distance = abs(int(first.storage_offset()) - int(second.storage_offset()))
-    for axis, step in enumerate(first.stride()):
-        if step and distance % step == 0 and distance // step:
-            shift, others = distance // step, [one for number, one in enumerate(first.stride()) if number != axis]
-            size = max(first.shape[axis], second.shape[axis])
-            if shift >= size and all(one > step * size or one <= step for one in others):
-                return False
-    return True
-
-
 def _described(tensor: Tensor, origin: Origin, path: str) -> _Open:
     return _Open(shape=tuple(tensor.shape), dtype=str(tensor.dtype)[6:], origin=origin, path=path)
-
-
-def _storage_key(tensor: Tensor) -> int | None:
-    try:
-        return int(tensor.untyped_storage()._cdata)
-    except (NotImplementedError, RuntimeError):
-        return None  # sparse and other tensors without a storage of their own
-
 
 
 def _numbers(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -23,6 +23,9 @@ NUMERATORS: dict[str, float] = {"he": 2.0, "lecun": 1.0, "torch's default": 1 / 
 ENOUGH = 400_000
 """Entries of a weight that are looked at; of larger ones every so-manyth."""
 
+RECURRENT = (nn.RNNBase, nn.RNNCellBase)
+"""Torch's recurrent modules draw all their weights by the width of the state."""
+
 SOME = 20_000
 """Entries that are looked through for values that come again."""
 
@@ -63,12 +66,14 @@ def drawn_weights(evidence: Evidence) -> Iterator[Drawn]:
     if not isinstance(trace, Trace):
         return
     held, seen = dict(evidence.model.named_parameters()), set[str]()
+    recurrent = {path for path, module in evidence.model.named_modules() if isinstance(module, RECURRENT)}
     fixed = evidence.builds.equal_in_seeds if isinstance(evidence.builds, Builds) else frozenset()
     for layer in layers(trace):
         values = held.get(layer.weight)
         if (
             values is None
-            or _is_recurrent(evidence, layer.weight)
+            or values.is_complex()
+            or layer.weight.rpartition(".")[0] in recurrent
             or layer.weight in seen
             or values.numel() < LEAST
             or layer.weight in fixed
@@ -79,12 +84,6 @@ def drawn_weights(evidence: Evidence) -> Iterator[Drawn]:
         found = _drawn(trace, layer.op, layer.weight, values.detach())
         if found is not None:
             yield found
-
-
-def _is_recurrent(evidence: Evidence, weight: str) -> bool:
-    """Whether a recurrent module of torch's owns it: those draw all their weights by the width of the state."""
-    owner = dict(evidence.model.named_modules()).get(weight.rpartition(".")[0])
-    return isinstance(owner, nn.RNNBase | nn.RNNCellBase)
 
 
 def _drawn(trace: Trace, op: Op, weight: str, values: Tensor) -> Drawn | None:

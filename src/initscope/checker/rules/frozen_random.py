@@ -87,13 +87,15 @@ def _is_backbone(evidence: Evidence, trace: Trace, drawn: frozenset[str]) -> boo
     layers = [op for op in trace.forward_ops("linear", "lookup") if op.weight]
     random = [op for op in layers if op.weight in drawn]
     learning = [op for op in trace.forward_ops() if any(evidence.parameters[one].trainable for one in _read(trace, op))]
-    if not random or not learning or _is_reservoir(trace, random):
+    if not random or not learning:
         return False
     after = [descendants(trace, op.results) for op in random]
     if not all(op.result in reached for op in learning for reached in after):
         return False
     if any(op.kind == "lookup" for op in random):
         return True
+    if _is_reservoir(trace, random):
+        return False
     in_series = any(_follows(random, reached) for reached in after)
     deep = any(_follows(learning, descendants(trace, op.results)) for op in learning)
     return in_series and not (deep and _keeps_size(trace, learning, after))

@@ -7,7 +7,7 @@ from math import isfinite, log, log10, sqrt
 
 from initscope.checker.evidence import Chance, Evidence
 from initscope.checker.instruments.logits import Form, loss_logits
-from initscope.checker.instruments.output_bias import head_of
+from initscope.checker.instruments.output_bias import Head, head_of
 from initscope.checker.instruments.pre_activations import measured
 from initscope.checker.instruments.trace import Trace
 from initscope.checker.rule import Rule, register
@@ -137,7 +137,7 @@ class InitialLoss(Rule):
                 "confidence": chance.confidence,
                 "margin_log10": round(log10(loss / level / (REGRESSION if excess != excess else WARN)), 4),
             },
-            fix=_fix(evidence, head.weight, factor) if severity != "info" else "nothing to do",
+            fix=_fix(evidence, head, factor, spread) if severity != "info" else "nothing to do",
             severity=severity,
             confidence=f"{loss / level:.3g} times chance, sound networks 1.5 at most (regressions 3.8)",
             location=evidence.locate(head.weight or head.bias),
@@ -185,8 +185,11 @@ def _noise(chance: Chance) -> float:
     return ERRORS * chance.standard_error if isfinite(chance.standard_error) else 0.0
 
 
-def _fix(evidence: Evidence, path: str, factor: float) -> str:
-    facts = evidence.parameters.get(path)
+def _fix(evidence: Evidence, head: Head, factor: float, spread: float) -> str:
+    path, facts = head.weight, evidence.parameters.get(head.weight)
+    bias = evidence.parameters.get(head.bias)
+    if bias is not None and spread == spread and bias.rms > 0.7 * spread:
+        return f'initscope.initialize(model, {{"{head.bias}": "zeros"}})   # its root mean square is {bias.rms:.3g}'
     if facts is None or not isfinite(facts.std):
         return f"multiply the last layer's weights by {factor:.2g}"
     wanted = facts.std * min(factor, 0.5)

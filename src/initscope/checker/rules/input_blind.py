@@ -17,6 +17,8 @@ from initscope.modules.arguments import call_of, leaves
 from initscope.records.finding import Finding
 
 BLIND = 1e-4
+TABLE = 1e-2
+"""Looked-up rows smaller than this drown under a default bias, and are learnt at once: Adam moves each by its rate."""
 
 
 @register
@@ -34,7 +36,8 @@ class InputBlind(Rule):
     after the steps of the escape probe; so is that of what the last layer reads: a small or zero head in front of
     features that differ is none. The samples of the batch must differ. Sound networks of the calibration have 1e-3 and
     more (a prior bias of -4.6 over a head of std 0.01), zero heads 0 at the start and 0.06 after the probe, blind ones
-    3e-5 at most.
+    3e-5 at most. Where rows of a small trainable table carry the difference it is a
+    warning: Adam wakes them (hash grids of U(+-1e-4) under a default layer leave 5e-5, and train).
 
     When it is fine
 
@@ -102,7 +105,7 @@ class InputBlind(Rule):
                 "margin_log10": round(log10(BLIND / max(start, 1e-12)), 3),
             },
             fix=_fix(evidence, trace, lost),
-            severity="error" if after is not None else "warn",
+            severity="warn" if after is None or (after > 0 and _small_tables(evidence, trace)) else "error",
             confidence=f"{shown} of its size, sound networks at least 1e-3",
             location=evidence.locate(where),
         )
@@ -128,6 +131,13 @@ def blindness(trace: Trace) -> float | None:
         inner = _share(measured(trace, features), least=answer.rms) if features is not None else None
         shares.append(max(found, inner or 0.0))
     return max(shares, default=None)
+
+
+def _small_tables(evidence: Evidence, trace: Trace) -> bool:
+    """Whether what the data choose are small rows of tables that learn, and are not all zero."""
+    chosen = [op for op in trace.forward_ops("lookup") if op.weight and evidence.parameters[op.weight].trainable]
+    sizes = [moments.rms for op in chosen if (moments := trace.values[op.result].forward) is not None]
+    return any(0 < size < TABLE for size in sizes)
 
 
 def _share(moments: Moments | None, *, least: float) -> float | None:

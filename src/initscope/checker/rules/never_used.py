@@ -57,7 +57,9 @@ class NeverUsed(Rule):
     def judge(self, evidence: Evidence) -> Iterator[Finding]:
         """Yields a warning for what seems forgotten, an information for what seems optional."""
         unused = [
-            one.path for one in evidence.parameters.values() if one.trainable and not one.buffer and one.used is False
+            one.path
+            for one in evidence.parameters.values()
+            if one.trainable and not one.buffer and one.used is False and one.grad in ("none", "zero", None)
         ]
         groups: dict[str, list[str]] = {}
         for path in unused:

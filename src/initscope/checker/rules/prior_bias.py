@@ -15,6 +15,9 @@ from initscope.checker.rule import Rule, register
 from initscope.records.finding import Finding
 
 WARN, INFO = 0.75, 0.4
+ROUNDING = 1e-11
+"""What is left of a loss in float32 where one constant meets every target."""
+
 REGRESSION, FAR = 0.9, 5.0
 LEVEL, LEAST = 1e-3, 16
 
@@ -71,8 +74,8 @@ class PriorBias(Rule):
         assert isinstance(chance, Chance)
         if not isinstance(loss, float) or not isfinite(loss) or not chance.zero > 0 or chance.n_targets < LEAST:
             return
-        if not chance.best > 1e-4 * chance.zero:
-            return
+        if not chance.best > ROUNDING * chance.zero:
+            return  # all targets are one
         missing = (min(loss, chance.zero) - chance.best) / chance.zero
         if evidence.loss_kind in ("mse", "l1"):
             size = float(np.sqrt(np.mean(np.square(chance.vector))))

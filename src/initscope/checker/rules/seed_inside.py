@@ -60,7 +60,7 @@ class SeedInside(Rule):
     code = "INI703"
     name = "seed-inside"
     gravest = "warn"
-    needs = ("builds",)
+    needs = ("builds", "seeds")
     basis = "exact"
 
     def judge(self, evidence: Evidence) -> Iterable[Finding]:

@@ -18,6 +18,9 @@ HIDDEN = 3.0
 FIRST_LOW, OMEGA = 1.0, 5.0
 """A first layer with a multiplier of OMEGA and more is meant to oscillate: an argument below FIRST_LOW does not."""
 
+STRAIGHT = 0.1
+"""Below this a sine is its own tangent to 0.2 %, whatever it was meant for."""
+
 FIRST_HIGH, PLACES = 1200.0, 5.0
 """Argument of the first sine, and size of the places fed in, from which the places are in a unit not meant."""
 
@@ -48,7 +51,8 @@ class SineFrequency(Rule):
 
     The standard deviation of the argument over samples. Hidden layers: above 3 (Sitzmann's start gives 1; the sound
     ones of the calibration 0.9 to 1.2, broken ones 6 to 30). First layer: below 1 although a constant of 5 and more
-    multiplies it (sound 5 to 10, broken 0.2), or above 1200 on inputs above 5 (places in pixels).
+    multiplies it (sound 5 to 10, broken 0.2), below 0.1 whatever multiplies it, or above 1200 on inputs above 5 (places
+    in pixels).
 
     When it is fine
 
@@ -95,6 +99,9 @@ class SineFrequency(Rule):
                     "multiplies it: it hardly bends"
                 )
                 yield self._finding(evidence, sine, said, 1 / sine.fan_in, math.log10(FIRST_LOW / sine.argument))
+            elif sine.first and sine.argument < STRAIGHT:
+                said = f"the first sine turns by {sine.argument:.3g} rad: over that it is a straight line"
+                yield self._finding(evidence, sine, said, 6 / sine.fan_in, math.log10(STRAIGHT / sine.argument))
             elif sine.first and sine.argument > FIRST_HIGH and sine.given > PLACES:
                 said = (
                     f"the first sine turns by {sine.argument:.4g} rad on inputs of size "

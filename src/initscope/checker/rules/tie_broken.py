@@ -130,15 +130,22 @@ def _broken(evidence: Evidence) -> Iterator[Broken]:
             how = _relation(evidence, table, matrix, tensors)
             if how is not None:
                 yield how
-    for number, first in enumerate(matrices):
-        for second in matrices[number + 1 :]:
-            shapes = tensors[first].shape, tensors[second].shape
+    corners: dict[object, list[str]] = {}
+    for path in matrices:
+        corners.setdefault(_corner(tensors[path]), []).append(path)
+    for second in matrices:
+        for first in corners.get(_corner(tensors[second].t()), []):
             if (
-                shapes[0] == shapes[1][::-1]
+                matrices.index(first) < matrices.index(second)
                 and _same(tensors[first], tensors[second].t())
                 and not _same(tensors[first], tensors[second])
             ):
                 yield Broken(first=first, second=second, how="transposed")
+
+
+def _corner(matrix: Tensor) -> object:
+    """What matrices of equal bits share: type, shape and the first entries of the diagonal and beside it."""
+    return matrix.dtype, matrix.shape, tuple(matrix.detach()[:2, :2].reshape(-1).tolist())
 
 
 def _relation(evidence: Evidence, table: str, matrix: str, tensors: dict[str, Tensor]) -> Broken | None:
