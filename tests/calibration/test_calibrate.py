@@ -265,8 +265,8 @@ def test_a_few_cases_are_checked_in_processes_of_their_own_without_a_false_error
 
 
 @pytest.mark.slow
-def test_every_fourth_healthy_design_gets_no_error(capsys: pytest.CaptureFixture[str]) -> None:
-    names = [one.name for one in all_cases() if one.kind == "healthy"][::4]
+def test_every_twelfth_healthy_design_gets_no_error(capsys: pytest.CaptureFixture[str]) -> None:
+    names = [one.name for one in all_cases() if one.kind == "healthy"][::12]
     code = program.main([word for name in names for word in ("--cases", name)])
     shown = capsys.readouterr().out
     assert code == 0, shown

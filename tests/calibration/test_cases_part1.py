@@ -51,10 +51,8 @@ OTHER_PARAMETERS = {
     "experts-by-list-multiplication": "the twin has eight experts",
 }
 PROVEN_HERE = (
-    "tanh-constant-tenth", "adapters-parallel-copied", "mean-and-width-one-head", "adapter-both-factors-zero",
-    "features-detached-for-a-plot", "second-encoder-lost", "all-but-last-frozen", "hand-written-std-0.02",
+    "adapters-parallel-copied", "adapter-both-factors-zero", "features-detached-for-a-plot", "second-encoder-lost",
     "hand-written-randn", "gradient-share-in-every-layer", "sine-frequency-not-divided", "widening-fans-swapped",
-    "residual-steps-of-one", "lstm-forget-bias-minus-three", "hand-written-recurrence-loud",
 )  # fmt: skip
 
 

@@ -79,8 +79,8 @@ OTHER_RULES = frozenset(
     }
 )
 PROVEN = tuple(case for case in BROKEN if case.training is not None)
-PROOFS = tuple({case.rules[0]: case for case in PROVEN}.values())
-"""One a rule; the calibration itself trains them all."""
+PROOFS = tuple({case.rules[0]: case for case in PROVEN}.values())[::2]
+"""One for every second rule; the calibration itself trains them all."""
 
 
 def named(case: Case) -> str:

@@ -69,7 +69,7 @@ def test_an_architecture_starts_with_a_finite_loss_and_a_gradient(case: Case) ->
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", HEALTHY[::12], ids=lambda case: case.name)
+@pytest.mark.parametrize("case", HEALTHY[::24], ids=lambda case: case.name)
 def test_a_healthy_design_learns_its_task(case: Case) -> None:
     assert learnt(train(case, seeds=SEEDS))
 

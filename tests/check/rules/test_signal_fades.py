@@ -24,7 +24,7 @@ def test_small_weights_under_tanh_are_found_with_the_numbers_and_the_cure() -> N
     decades = -float(one.evidence["decades"] or 0)
     assert one.message == (
         f"over 10 layers, 0 to 18, the difference between samples falls by {decades:.1f} decades "
-        f"({10 ** float(one.evidence['decades_per_layer'] or 0):.2g} a layer): the head sees nothing of the input"
+        f"({10 ** float(one.evidence['decades_per_layer'] or 0):.2g} times a layer): the head sees nothing of the input"
     )
     assert one.where[0] in {str(number) for number in range(2, 20, 2)}
     assert '"4.weight": "orthogonal(gain=\'tanh\')", "4.bias": "zeros"' in one.fix

@@ -157,14 +157,25 @@ def test_the_plan_of_cures_is_python_and_names_each_cure_once() -> None:
     plan = fix_plan(printing())
     ast.parse(plan)
     assert plan.count("block.fc.bias.zero_()") == 1
-    assert plan.splitlines()[:5] == [
+    assert plan.splitlines()[:6] == [
         "# What mends nets.deep:build; `model` is the model that it builds.",
+        "import torch",
         "import initscope",
         "",
         "# 1. error INI101 interchangeable-units at head.0.weight: All 64 units start equal and are still",
         "#   equal after 3 steps: the layer is as wide as one unit.",
     ]
     assert fix_plan(printing(SOUND)) == "# timm:resnet18: nothing to mend\n"
+
+
+@pytest.mark.parametrize(
+    "fix",
+    ["remove the softmax and return the logits", "x = (x - 3) / 2", 'initscope.initialize(model, {"a"b": "zeros"})'],
+)
+def test_a_cure_that_this_file_cannot_run_is_a_comment_of_the_plan(fix: str) -> None:
+    plan = fix_plan(printing(replace(USUAL, findings=(replace(FADES, fix=fix),))))
+    exec(compile(plan, "plan", "exec"), {"model": None})  # the plan must run
+    assert f"# {fix}" in plan
 
 
 def test_a_finding_without_a_cure_in_code_is_said_in_the_plan() -> None:

@@ -35,6 +35,15 @@ def unit_axis(name: str, shape: Sequence[int], parents: Sequence[tuple[Sequence[
     return len(shape) - 1
 
 
+def takes_together(args: Sequence[object], given: Sequence[int], axis: int | None) -> bool:
+    """Returns whether a reduction of a tensor of shape `given`, called with `args`, runs over its `axis`."""
+    dims = args[1] if len(args) > 1 else None
+    named = [dims] if isinstance(dims, int) and not isinstance(dims, bool) else dims
+    if axis is None or not isinstance(named, list | tuple):
+        return axis is not None and len(args) == 1
+    return any(isinstance(one, int) and one % max(len(given), 1) == axis for one in named)
+
+
 def sample_axis(shape: Sequence[int], samples: int | None, parents: Sequence[int | None]) -> int | None:
     """Returns the axis that holds samples (perhaps with positions, sample-major), None where none can be told."""
     if samples is None or not shape:

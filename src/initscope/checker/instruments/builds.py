@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from initscope.base.errors import InitscopeError
 from initscope.base.streams import stream_seed
 from initscope.checker.evidence import Absent, Builds
 from initscope.checker.instruments.build_poison import heal, poisoned_entries, read_buffers
@@ -101,7 +102,10 @@ def _again(factory: Factory, model: nn.Module, *, seed: int, poison: bool) -> nn
             with redirect_stdout(io.StringIO()):
                 built = model_of(factory())
     except Exception as error:  # noqa: BLE001  # the user's code may raise anything
-        return Absent(reason=f"the factory raised when it was called again: {type(error).__name__}: {error}")
+        cause = error.__cause__ if isinstance(error, InitscopeError) and error.__cause__ is not None else error
+        said = str(cause).splitlines()
+        told = f"{type(cause).__name__}: {said[0] if said else ''}"
+        return Absent(reason=f"the factory raised when it was called again: {told}")
     if built is None:
         return Absent(reason="the factory returned no model when it was called again")
     if built is model:

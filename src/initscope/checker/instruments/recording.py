@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_flatten
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from initscope.checker.instruments.activity import activity
-from initscope.checker.instruments.axes import sample_axis, unit_axis
+from initscope.checker.instruments.axes import sample_axis, takes_together, unit_axis
 from initscope.checker.instruments.kinds import FRESH, kind_of
 from initscope.checker.instruments.moments import moments
 from initscope.checker.instruments.rectified import rectified_operand
@@ -202,7 +202,9 @@ class Recording:
             carriers = [parent for parent in parents if parent.from_data] or parents
             value.unit_axis = unit_axis(name, value.shape, [(parent.shape, parent.unit_axis) for parent in carriers])
             value.sample_axis = (
-                sample_axis(value.shape, self.batch, [parent.sample_axis for parent in carriers]) if from_data else None
+                sample_axis(value.shape, self.batch, [parent.sample_axis for parent in carriers])
+                if from_data and not (kind == "reduce" and _over_samples(args, carriers[0]))
+                else None
             )
             if from_data:
                 same = next((one for one in carriers if one.shape == value.shape), None)
@@ -372,6 +374,10 @@ class Recording:
 
     def _moments(self, tensor: Tensor, value: _Open) -> Moments | None:
         return moments(tensor, samples=self.batch, sample_axis=value.sample_axis, unit_axis=value.unit_axis)
+
+
+def _over_samples(args: tuple[Any, ...], parent: _Open) -> bool:
+    return takes_together(args, parent.shape, parent.sample_axis)
 
 
 def _described(tensor: Tensor, origin: Origin, path: str) -> _Open:

@@ -66,7 +66,7 @@ class BackSignalFades(Rule):
                 continue
             yield self.finding(
                 f"from the head back to {change.names[-1]} the gradient falls by {-change.decades:.1f} decades over "
-                f"{change.layers} layers ({10**change.rate:.2g} a layer): the first layers hardly learn",
+                f"{change.layers} layers ({10**change.rate:.2g} times a layer): the first layers hardly learn",
                 where=change.names[:8],
                 evidence={
                     "decades": round(change.decades, 3),

@@ -77,7 +77,7 @@ class BackSignalGrows(Rule):
                 continue
             yield self.finding(
                 f"from the head back to {change.names[-1]} the gradient grows by {change.decades:.1f} decades over "
-                f"{change.layers} layers ({10**change.rate:.2g} a layer): no step size suits the "
+                f"{change.layers} layers ({10**change.rate:.2g} times a layer): no step size suits the "
                 "first and the last layers",
                 where=change.names[:8],
                 evidence={

@@ -11,14 +11,13 @@ from torch import Tensor
 from initscope.checker.evidence import Evidence
 from initscope.checker.instruments.graph import ancestors, layers, main_outputs
 from initscope.checker.instruments.pre_activations import after_probe, measured
+from initscope.checker.instruments.tables import small_tables
 from initscope.checker.instruments.trace import Moments, Trace
 from initscope.checker.rule import Rule, register
 from initscope.modules.arguments import call_of, leaves
 from initscope.records.finding import Finding
 
 BLIND = 1e-4
-TABLE = 1e-2
-"""Looked-up rows smaller than this drown under a default bias, and are learnt at once: Adam moves each by its rate."""
 
 
 @register
@@ -36,7 +35,8 @@ class InputBlind(Rule):
     after the steps of the escape probe; so is that of what the last layer reads: a small or zero head in front of
     features that differ is none. The samples of the batch must differ. Sound networks of the calibration have 1e-3 and
     more (a prior bias of -4.6 over a head of std 0.01), zero heads 0 at the start and 0.06 after the probe, blind ones
-    3e-5 at most. Where rows of a small trainable table carry the difference it is a
+    3e-5 at most. Answers that are the same to the bit, at the start and after the probe, are blind whatever leads to
+    them. Where rows of a small trainable table carry the difference it is a
     warning: Adam wakes them (hash grids of U(+-1e-4) under a default layer leave 5e-5, and train).
 
     When it is fine
@@ -83,11 +83,13 @@ class InputBlind(Rule):
         trace = evidence.trace
         assert isinstance(trace, Trace)
         start = blindness(trace)
-        if start is None or start >= BLIND or not _differ(evidence):
+        if start is None or not _differ(evidence):
             return
         probed = after_probe(evidence)
         after = blindness(probed) if probed is not None else None
-        if probed is not None and (after is None or after >= BLIND):
+        if probed is not None and same_answers(trace) and same_answers(probed):
+            start = after = 0.0
+        if start >= BLIND or (probed is not None and (after is None or after >= BLIND)):
             return
         lost = _where_lost(trace)
         where = lost or f"({type(evidence.model).__name__})"
@@ -105,7 +107,7 @@ class InputBlind(Rule):
                 "margin_log10": round(log10(BLIND / max(start, 1e-12)), 3),
             },
             fix=_fix(evidence, trace, lost),
-            severity="warn" if after is None or (after > 0 and _small_tables(evidence, trace)) else "error",
+            severity="warn" if after is None or (after > 0 and small_tables(evidence, trace)) else "error",
             confidence=f"{shown} of its size, sound networks at least 1e-3",
             location=evidence.locate(where),
         )
@@ -133,11 +135,10 @@ def blindness(trace: Trace) -> float | None:
     return max(shares, default=None)
 
 
-def _small_tables(evidence: Evidence, trace: Trace) -> bool:
-    """Whether what the data choose are small rows of tables that learn, and are not all zero."""
-    chosen = [op for op in trace.forward_ops("lookup") if op.weight and evidence.parameters[op.weight].trainable]
-    sizes = [moments.rms for op in chosen if (moments := trace.values[op.result].forward) is not None]
-    return any(0 < size < TABLE for size in sizes)
+def same_answers(trace: Trace) -> bool:
+    """Returns whether every output is the same for all samples, to the bit, and not zero, whatever leads to it."""
+    answers = [measured(trace, index) for index in main_outputs(trace)]
+    return bool(answers) and all(one is not None and one.between == 0 and one.rms > 0 for one in answers)
 
 
 def _share(moments: Moments | None, *, least: float) -> float | None:

@@ -8,6 +8,8 @@ from initscope.checker.evidence import Evidence
 from initscope.checker.instruments.chain_cures import cure
 from initscope.checker.instruments.chain_limits import FADED, depth_budget, loss_severity
 from initscope.checker.instruments.chain_loss import forward_changes
+from initscope.checker.instruments.tables import TABLE, small_tables
+from initscope.checker.instruments.trace import Trace
 from initscope.checker.rule import Rule, register
 from initscope.records.finding import Finding
 
@@ -65,15 +67,20 @@ class SignalFades(Rule):
 
     def judge(self, evidence: Evidence) -> Iterable[Finding]:
         """Yields one finding for each chain that loses too much."""
+        trace = evidence.trace
+        assert isinstance(trace, Trace)
         for change in forward_changes(evidence):
             severity = loss_severity(change)
             if severity is None:
                 continue
             first, last = change.stations[0], change.stations[-1]
+            small = first.signal < TABLE and small_tables(evidence, trace)
+            if severity == "error" and small:
+                severity = "warn"  # Adam wakes the rows of a table
             yield self.finding(
                 f"over {change.layers} layers, {first.name or change.names[-1]} to "
                 f"{last.name or change.names[0]}, the difference between "
-                f"samples falls by {-change.decades:.1f} decades ({10**change.rate:.2g} a layer): "
+                f"samples falls by {-change.decades:.1f} decades ({10**change.rate:.2g} times a layer): "
                 f"{_MEANS[severity]}",
                 where=change.names[:8],
                 evidence={
