@@ -193,6 +193,24 @@ def test_one_object_for_several_branches_is_an_error(build: Build) -> None:
     assert found.severity == "error" and found.where[:2] == ("branches.0", "branches.1")
 
 
+def test_a_layer_called_in_every_step_of_a_recurrence_is_an_information() -> None:
+    class Spiking(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.head = nn.Linear(8, 16), nn.Linear(16, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            membrane = counted = torch.zeros(len(x), 16)
+            for _ in range(5):
+                membrane = 0.9 * membrane + self.body(x)
+                spikes = torch.sigmoid(membrane - 1)
+                counted, membrane = counted + spikes, membrane - spikes
+            return self.head(counted / 5)
+
+    (found,) = findings(OneObjectManyOutputs, Spiking, INPUTS, WANTED, functional.mse_loss)
+    assert (found.severity, found.fix) == ("info", "# compute it once, before the loop")
+
+
 def test_one_head_called_twice_for_two_answers_is_a_warning() -> None:
     class Twice(nn.Module):
         def __init__(self) -> None:

@@ -150,8 +150,8 @@ def test_the_fix_makes_the_finding_go_away() -> None:
 def test_the_message_says_how_many_units_are_left() -> None:
     (found,) = findings(InterchangeableUnits, lambda: _filled(_net(), 0.1), INPUTS, WANTED, functional.mse_loss)
     assert found.message == (
-        "the 16 units in 0.weight are only 1 different ones: equal weights and equal gradients at the start "
+        "the 16 units in 0.weight count for 1: they have equal weights and equal gradients at the start "
         "and after 3 "
-        "probe steps; so are units of 1 more weights, so no training can tell them apart"
+        "probe steps, as have those of 1 other weights, so no training can tell them apart"
     )
     assert found.where == ("0.weight", "2.weight")

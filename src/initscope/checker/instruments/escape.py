@@ -121,7 +121,7 @@ def _move(parameter: Tensor, gradient: Tensor | None) -> None:
     peak, _ = peak_and_rms(torch.view_as_real(gradient) if gradient.is_complex() else gradient)
     if peak > 0 and math.isfinite(peak):
         step = STEP * _scale(parameter) / peak
-        if math.isfinite(step):
+        if step < torch.finfo(parameter.dtype).max:
             parameter.data.add_(gradient.to(parameter.dtype), alpha=-step)
         else:  # a gradient so small that its inverse leaves the numbers
             parameter.data.sub_(gradient.to(parameter.dtype) / peak, alpha=STEP * _scale(parameter))

@@ -17,6 +17,7 @@ from initscope.base.errors import UsageError, unknown_name
 from initscope.base.streams import stream_seed
 from initscope.checker.evidence import Absent
 from initscope.checker.instruments.loss_outputs import floating_outputs, loss_output
+from initscope.checker.instruments.write_frames import whose
 
 Loss = Callable[[Any, Any], Any]
 """Called as loss(output, target) with the model's output as it returned it."""
@@ -147,7 +148,7 @@ def evaluated_loss(loss: Loss, output: Any, targets: Any) -> Tensor:
 
 
 def _raised(error: Exception, targets: Any) -> UsageError:
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if whose(frame.filename) != "ours"]
     lines = ["Traceback (most recent call last):\n", *traceback.format_list(frames)]
     text = "".join([*lines, *traceback.format_exception_only(error)]).rstrip()
     return UsageError(

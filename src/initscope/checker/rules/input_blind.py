@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from initscope.checker.evidence import Evidence
-from initscope.checker.instruments.graph import ancestors, layers, main_outputs
+from initscope.checker.instruments.chain_cures import method_for
+from initscope.checker.instruments.graph import ancestors, layers, main_outputs, next_activation
 from initscope.checker.instruments.pre_activations import after_probe, measured
 from initscope.checker.instruments.tables import small_tables
 from initscope.checker.instruments.trace import Moments, Trace
@@ -170,14 +171,14 @@ def _where_lost(trace: Trace) -> str:
 
 
 def _fix(evidence: Evidence, trace: Trace, lost: str) -> str:
-    """A start that keeps differences alive, for the layers up to the one behind which there are none."""
+    """A start that keeps differences alive, for every layer by what reads it."""
     where = lost or type(evidence.model).__name__
     entries: dict[str, str] = {}
     for layer in layers(trace):
-        entries[layer.weight] = "he_normal"
-        if layer.name == lost:
-            break
-    call = f"initscope.initialize(model, {entries})".replace("'", '"')
+        behind = next_activation(trace, layer.value)
+        entries[layer.weight] = method_for(behind.name if behind is not None else "")
+    shown = ", ".join(f'"{path}": "{method}"' for path, method in entries.items())
+    call = f"initscope.initialize(model, {{{shown}}})"
     return f"{call}  # and see that {where} gets inputs near 1 and no norm over a single value"
 
 

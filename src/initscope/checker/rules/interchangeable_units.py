@@ -96,10 +96,9 @@ class InterchangeableUnits(Rule):
     def _exact(self, evidence: Evidence, layers: list[Alike]) -> Finding:
         worst = layers[0]
         what = "layers stacked" if worst.members else "units"
-        more = f"; so are units of {len(layers) - 1} more weights" if len(layers) > 1 else ""
+        more = f", as have those of {len(layers) - 1} other weights" if len(layers) > 1 else ""
         return self.finding(
-            f"the {worst.units} {what} in {worst.use.path} are only {worst.groups} different ones: equal "
-            "weights and equal "
+            f"the {worst.units} {what} in {worst.use.path} count for {worst.groups}: they have equal weights and equal "
             f"gradients at the start and after {evidence.escape.steps} probe steps{more}, "  # type: ignore[union-attr]
             "so no training can tell them apart",
             where=[one.use.path for one in layers],

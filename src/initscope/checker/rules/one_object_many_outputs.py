@@ -26,7 +26,8 @@ class OneObjectManyOutputs(Rule):
     Criterion
     A module with trainable parameters is called two or more times on the very same tensors, and the results meet again
     (joined, added, or as outputs of their own) without a layer of their own between. An error where the module is
-    registered under several names, else a warning. Modules that draw (dropout) are left out: two calls differ.
+    registered under several names, else a warning; an information where a loop calls it in every step and meets its
+    earlier result only after something was done to that. Modules that draw (dropout) are left out: two calls differ.
 
     When it is fine
     Siamese and momentum networks, ALBERT, tied autoencoders: other inputs, or in series. A trunk under several heads.
@@ -58,7 +59,7 @@ class OneObjectManyOutputs(Rule):
         assert isinstance(trace, Trace)
         found = list(repeated_calls(trace, evidence.model))
         for repeated in found:
-            yield self._finding(evidence, repeated)
+            yield self._finding(evidence, repeated, in_a_loop=in_a_loop(trace, repeated))
         known = {repeated.names for repeated in found}
         lists = [names for names in _listed(evidence.model) if names not in known]
         if lists:
@@ -74,20 +75,41 @@ class OneObjectManyOutputs(Rule):
                 location=evidence.locate(lists[0][0]),
             )
 
-    def _finding(self, evidence: Evidence, repeated: Repeated) -> Finding:
+    def _finding(self, evidence: Evidence, repeated: Repeated, *, in_a_loop: bool) -> Finding:
         times, names = len(repeated.results), repeated.names
         called = f"{counted(names)} are one module" if len(names) > 1 else f"{names[0]} is one module"
         use = "are outputs side by side" if repeated.meeting is None else f"meet in {repeated.meeting.name}"
+        meant = "as in a loop that computes it anew in every step" if in_a_loop else "where different ones were meant"
         layer = type(dict(evidence.model.named_modules(remove_duplicate=False))[names[0]]).__name__
         return self.finding(
-            f"{called}, called {times} times on the same tensor; its {times} identical results {use}, where "
-            "different ones were meant",
+            f"{called}, called {times} times on the same tensor; its {times} identical results {use}, "
+            f"{meant}",
             where=names,
             evidence={"calls": times, "names": len(names), "layer": layer},
-            fix=f"nn.ModuleList({layer}(...) for _ in range({times}))  # one object each, instead of one repeated",
-            severity="error" if len(names) > 1 else "warn",
+            fix="# compute it once, before the loop"
+            if in_a_loop
+            else f"nn.ModuleList({layer}(...) for _ in range({times}))  # one object each, instead of one repeated",
+            severity="info" if in_a_loop else "error" if len(names) > 1 else "warn",
             location=evidence.locate(names[0]),
         )
+
+
+def in_a_loop(trace: Trace, repeated: Repeated) -> bool:
+    """Returns whether a module of one name meets its own earlier result only after something was done to that.
+
+    Steps of time or of refinement do so: a membrane that decays, an Euler step. Heads that are added or joined do not.
+    """
+    meeting = repeated.meeting
+    if len(repeated.names) > 1 or len(repeated.results) < 3 or meeting is None or meeting.in_loss:
+        return False
+    return sum(_unchanged(trace, operand) in repeated.results for operand in meeting.operands) < 2
+
+
+def _unchanged(trace: Trace, value: int) -> int:
+    """The value in front of views and copies."""
+    while (op := trace.producer(value)) is not None and op.kind in ("view", "copy") and trace.data_operands(op):
+        value = trace.data_operands(op)[0]
+    return value
 
 
 def _listed(model: nn.Module) -> list[tuple[str, ...]]:
