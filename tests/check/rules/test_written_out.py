@@ -16,6 +16,7 @@ from initscope.checker.rules.initial_loss import InitialLoss
 from initscope.checker.rules.input_blind import InputBlind
 from initscope.checker.rules.layer_dead import LayerDead
 from initscope.checker.rules.prior_bias import PriorBias
+from initscope.checker.rules.saturated import Saturated
 from initscope.checker.rules.signal_fades import SignalFades
 from initscope.checker.rules.sine_frequency import SineFrequency
 from tests.check.rules.judging import alarms, assert_fix_ends, findings
@@ -70,6 +71,28 @@ def test_a_sigmoid_written_out_before_a_loss_with_its_own_is_an_error() -> None:
     (found,) = findings(DoubleActivation, lambda: Ended(lambda z: 1 / (1 + torch.exp(-z))), X, wanted, loss)
     assert found.severity == "error"
     assert not findings(DoubleActivation, lambda: Ended(lambda z: 8 * torch.sigmoid(z) - 4), X, wanted, loss)
+
+
+class Attending(nn.Module):
+    """Attention whose softmax is written out, of queries and keys of 256 entries."""
+
+    def __init__(self, divisor: float) -> None:
+        super().__init__()
+        self.table, self.head, self.divisor = nn.Embedding(2000, 256), nn.Linear(256, 4), divisor
+        self.query, self.key = (nn.Parameter(torch.randn(256, 256) / 16) for _ in range(2))
+
+    def forward(self, ids: Tensor) -> Tensor:
+        h = self.table(ids)
+        scores = (h @ self.query) @ (h @ self.key).transpose(1, 2) / self.divisor
+        grown = torch.exp(scores - scores.max(-1, keepdim=True).values)
+        return self.head((grown / grown.sum(-1, keepdim=True)) @ h).mean(1)
+
+
+def test_a_softmax_written_out_saturates_like_any_other() -> None:
+    ids = torch.randint(0, 2000, (64, 12), generator=torch.Generator().manual_seed(6))
+    (found,) = alarms(Saturated, lambda: Attending(1.0), ids, LABELS, functional.cross_entropy)
+    assert found.fix.startswith("scores = q @ k.transpose(-2, -1) / 256 ** 0.5")
+    assert not alarms(Saturated, lambda: Attending(16.0), ids, LABELS, functional.cross_entropy)
 
 
 POOLS: dict[str, Callable[[Tensor], Tensor]] = {

@@ -17,9 +17,9 @@ from initscope.checker.instruments.activity import activity
 from initscope.checker.instruments.axes import sample_axis, takes_together, unit_axis
 from initscope.checker.instruments.kinds import FRESH, kind_of
 from initscope.checker.instruments.moments import moments
-from initscope.checker.instruments.rectified import rectified_operand
 from initscope.checker.instruments.storages import may_overlap, storage_key
 from initscope.checker.instruments.trace import Activity, Call, Kind, Moments, Op, Trace, Value
+from initscope.checker.instruments.written_out import exponents_of, rectified_operand
 from initscope.modules.arguments import leaves
 from initscope.records.finding import Location
 
@@ -167,6 +167,9 @@ class Recording:
         rectified = rectified_operand(name, tensors, results)
         if rectified is not None:
             name, operands, given = "relu", (operands[rectified],), tensors[rectified]
+        exponents = exponents_of(name, operands, self._values, self._ops) if self.stage == "forward" else None
+        if exponents is not None:
+            name, operands, args = "_softmax", exponents[:1], exponents[1:]
         if name.rstrip("_") in FRESH:
             operands = ()
         data = [index for index in operands if self._values[index].from_data]
@@ -203,7 +206,8 @@ class Recording:
             value.unit_axis = unit_axis(name, value.shape, [(parent.shape, parent.unit_axis) for parent in carriers])
             value.sample_axis = (
                 sample_axis(value.shape, self.batch, [parent.sample_axis for parent in carriers])
-                if from_data and not (kind == "reduce" and _over_samples(args, carriers[0]))
+                if from_data
+                and not (kind == "reduce" and takes_together(args, carriers[0].shape, carriers[0].sample_axis))
                 else None
             )
             if from_data:
@@ -374,10 +378,6 @@ class Recording:
 
     def _moments(self, tensor: Tensor, value: _Open) -> Moments | None:
         return moments(tensor, samples=self.batch, sample_axis=value.sample_axis, unit_axis=value.unit_axis)
-
-
-def _over_samples(args: tuple[Any, ...], parent: _Open) -> bool:
-    return takes_together(args, parent.shape, parent.sample_axis)
 
 
 def _described(tensor: Tensor, origin: Origin, path: str) -> _Open:
