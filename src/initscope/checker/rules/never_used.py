@@ -59,7 +59,7 @@ class NeverUsed(Rule):
         unused = [
             one.path
             for one in evidence.parameters.values()
-            if one.trainable and not one.buffer and one.used is False and one.grad in ("none", "zero", None)
+            if one.trainable and not one.buffer and one.used is False and one.grad != "some"
         ]
         groups: dict[str, list[str]] = {}
         for path in unused:

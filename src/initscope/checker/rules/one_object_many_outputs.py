@@ -82,8 +82,7 @@ class OneObjectManyOutputs(Rule):
         meant = "as in a loop that computes it anew in every step" if in_a_loop else "where different ones were meant"
         layer = type(dict(evidence.model.named_modules(remove_duplicate=False))[names[0]]).__name__
         return self.finding(
-            f"{called}, called {times} times on the same tensor; its {times} identical results {use}, "
-            f"{meant}",
+            f"{called}, called {times} times on the same tensor; its {times} identical results {use}, {meant}",
             where=names,
             evidence={"calls": times, "names": len(names), "layer": layer},
             fix="# compute it once, before the loop"
